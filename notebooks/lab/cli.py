@@ -1,0 +1,233 @@
+"""The `surge` command: what a reader can type."""
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from stack.checkpoint import Size, checkpoints, find
+from stack.errors import StackError
+from stack.paths import ROOT, STATE
+from stack.system import System
+
+from lab import climb as climbing
+from lab import dataset, diffs, paired, report, tables, turn
+from lab import load as loads
+from lab import predict as predictions
+from lab import progress as progresses
+from lab import sync as syncing
+from lab.results import Effort, record, rows
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Carry one small shop from the version everybody writes first to one that holds a surge.",
+)
+console = Console()
+errors = Console(stderr=True, highlight=False)
+
+Which = Annotated[str, typer.Argument(metavar="NN", help="A checkpoint: 5, 05 or async.")]
+Full = Annotated[bool, typer.Option("--full", help="Measure longer, for numbers to publish.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+@app.command()
+def climb(
+    to: Annotated[str, typer.Option(metavar="NN", help="Stop at this checkpoint.")] = "",
+    full: Full = False,
+) -> None:
+    """Start every checkpoint, prove it, count its claims, measure it against the step before."""
+    last = find(to).number if to else sys.maxsize
+    climbed = [step for step in checkpoints() if step.number <= last]
+    for size in ("tiny", "full"):
+        dataset.prepare(size, console)
+    found = climbing.climb(climbed, effort(full), console)
+    console.print(tables.ladder(found))
+    page = report.write(found, STATE / "report.html")
+    console.print(f"The whole story, with every claim: {page}")
+    raise typer.Exit(1 if climbing.failed(found) else 0)
+
+
+@app.command()
+def up(
+    which: Which,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 0,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Serve the code in this folder instead.")
+    ] = None,
+    size: Annotated[Size, typer.Option(help="Which dataset.")] = "full",
+) -> None:
+    """Serve one checkpoint, with its servers, until Ctrl-C."""
+    step = find(which)
+    dataset.prepare(size, console)
+    with System(step, existing(directory), size=size, port=port) as system:
+        print(f"ready {system.url}", flush=True)
+        console.print(f"{step.label}. Try {system.url}/docs. Ctrl-C ends everything.")
+        system.wait()
+        raise StackError(f"The service ended by itself. Its last words:\n{system.app_log()[-500:]}")
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A checkpoint: 4, 04 or pool.")],
+    b: Annotated[str, typer.Argument(help="The one to compare it with.")],
+    workload: Annotated[str, typer.Option(help="list, detail, cold, offers, orders, …")],
+    full: Full = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two checkpoints on one workload; above 1 means B is better."""
+    quiet = errors if as_json else console
+    dataset.prepare("full", quiet)
+    with quiet.status(f"Measuring {workload}: fresh starts, alternating slices"):
+        row = paired.compare(find(a), find(b), workload, effort(full))
+    record(row)
+    if as_json:
+        print(row.model_dump_json(indent=2))
+    else:
+        console.print(tables.comparison(row))
+
+
+@app.command()
+def load(
+    which: Which,
+    journey: Annotated[str, typer.Option(help="browse, viral, sale or offers.")] = "browse",
+    users: Annotated[int, typer.Option(min=1, max=2000, help="Shoppers at once.")] = 50,
+    time: Annotated[int, typer.Option(min=1, max=600, help="Seconds.")] = 20,
+    ui: Annotated[bool, typer.Option("--ui", help="Open Locust's own page instead.")] = False,
+) -> None:
+    """Send a crowd of Locust shoppers to a checkpoint."""
+    step = find(which)
+    dataset.prepare("full", console)
+    with System(step) as system:
+        loads.run(system.url, journey, users, time, ui, console)
+
+
+@app.command()
+def diff(
+    a: Which,
+    b: Which,
+    stat: Annotated[bool, typer.Option("--stat", help="One line a file.")] = False,
+) -> None:
+    """Show the lesson: what changed between two checkpoints."""
+    diffs.render(find(a), find(b), stat, console)
+
+
+@app.command()
+def start(
+    which: Which,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set my attempt aside first.")] = False,
+) -> None:
+    """Copy the step below to work/NN, for you to change."""
+    step = find(which)
+    target = turn.start(step, fresh=fresh)
+    console.print(f"Yours: {target.relative_to(ROOT)}. The task: {step.change}.")
+    console.print(f"When you think it is done: surge check {step.number:02d}")
+
+
+@app.command()
+def check(
+    which: Which,
+    watch: Annotated[bool, typer.Option("--watch", help="Run again on every save.")] = False,
+    reference: Annotated[bool, typer.Option("--reference", help="Check ours.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Prove your version: the contract, then the counter claims, up to the first failure."""
+    step = find(which)
+    directory = None if reference else existing(turn.folder(step))
+    quiet = errors if as_json else console
+    for size in ("tiny", "full"):
+        dataset.prepare(size, quiet)
+    if watch:
+        turn.watch(step, directory or step.directory, console)
+    passed = turn.report(step, directory, console, as_json=as_json)
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
+def hint(which: Which) -> None:
+    """Reveal one more hint."""
+    step = find(which)
+    mine = progresses.load()
+    text = turn.next_hint(step, mine.step(step.name).hints)
+    mine.step(step.name).hints += 1
+    mine.save()
+    console.print(f"Hint {mine.step(step.name).hints} of {len(step.hints)}: {text}")
+
+
+@app.command()
+def predict(which: Which) -> None:
+    """Answer a step's questions with numbers, before you measure."""
+    step = find(which)
+    mine = progresses.load()
+    measured = list(rows())
+    for question in step.predictions:
+        answer = typer.prompt(f"{question.question} [{question.unit}]", type=float)
+        mine.step(step.name).predictions[question.truth] = answer
+        mine.save()
+        true = predictions.truth(step, question, measured)
+        if true is None:
+            console.print("Kept. Measure it, then ask again: surge climb --to " + str(step.number))
+        else:
+            console.print(
+                f"Counted here: {true:g} {question.unit}. {predictions.score(answer, true)}."
+            )
+        console.print(f"Why: {question.because}", style="dim")
+
+
+@app.command()
+def sync(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if stale.")] = False,
+) -> None:
+    """Bring the listings, tables and figures in the chapters up to date."""
+    stale = syncing.sync(check)
+    for path in stale:
+        console.print(f"{'stale' if check else 'updated'}: {path}")
+    raise typer.Exit(1 if check and stale else 0)
+
+
+@app.command()
+def lab(which: Annotated[str, typer.Argument(metavar="[NN]")] = "") -> None:
+    """Open JupyterLab, at a step's notebook."""
+    target = ROOT / "notebooks"
+    if which:
+        step = find(which)
+        target = target / f"{step.number:02d}_{step.name}.ipynb"
+    command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", str(target)]
+    os.execv(sys.executable, command)  # noqa: S606 - our own interpreter
+
+
+def effort(full: bool) -> Effort:
+    """The effort that `--full` asks for."""
+    return "full" if full else "quick"
+
+
+def existing(directory: Path | None) -> Path | None:
+    """The folder, if it is there.
+
+    Raises:
+        StackError: it is not.
+    """
+    if directory is not None and not directory.is_dir():
+        raise StackError(f"There is no folder {directory}. Make it with `surge start NN`.")
+    return directory.resolve() if directory else None
+
+
+def main() -> None:
+    """Run the command; a reader's mistake ends in one or two lines and exit status 2."""
+    # Ended from outside, we still stop our servers in order.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        app()
+    except StackError as error:
+        errors.print(str(error), style="red", markup=False)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        errors.print("The disk is full. Make room (2 GB is plenty) and try again.", style="red")
+        sys.exit(2)

@@ -1,0 +1,39 @@
+"""The reader's own progress, by checkpoint name, so that renumbering never strands it."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+from stack.paths import STATE
+
+FILE = STATE / "progress.json"
+
+
+class Step(BaseModel):
+    """How far the reader is with one checkpoint."""
+
+    hints: int = 0
+    checked: bool = False
+    predictions: dict[str, float] = {}
+    """The question's truth, such as `offers.p99`, and the reader's answer."""
+
+
+class Progress(BaseModel):
+    """How far the reader is with all of them."""
+
+    steps: dict[str, Step] = {}
+
+    def step(self, name: str) -> Step:
+        """The reader's step of this name; a new one when there is none yet."""
+        return self.steps.setdefault(name, Step())
+
+    def save(self, path: Path = FILE) -> None:
+        """Write the file whole or not at all."""
+        path.parent.mkdir(exist_ok=True)
+        scratch = path.with_suffix(".new")
+        scratch.write_text(self.model_dump_json(indent=2))
+        scratch.replace(path)
+
+
+def load(path: Path = FILE) -> Progress:
+    """Read the progress; none yet is an empty one."""
+    return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()

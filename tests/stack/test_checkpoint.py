@@ -1,0 +1,66 @@
+"""`checkpoint.toml` is read strictly, and a mistake in it is one line for a person."""
+
+from pathlib import Path
+
+import pytest
+
+from stack.checkpoint import before, checkpoints, find, read
+from stack.errors import StackError
+
+GOOD = """
+number = 1
+name = "naive"
+title = "Everybody's first"
+change = "none"
+touches = []
+shows = ["list"]
+[serve]
+command = ["uvicorn", "app.main:app"]
+services = ["postgres"]
+"""
+
+
+def test_a_checkpoint_is_found_by_number_and_by_name() -> None:
+    for checkpoint in checkpoints():
+        number = checkpoint.number
+        assert find(str(number)) == find(f"{number:02d}") == find(checkpoint.name) == checkpoint
+
+
+def test_an_unknown_checkpoint_is_answered_with_the_choices() -> None:
+    with pytest.raises(StackError, match="01 naive"):
+        find("nonesuch")
+
+
+def test_the_climb_is_numbered_without_gaps_and_ordered() -> None:
+    numbers = [checkpoint.number for checkpoint in checkpoints()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_each_step_stands_on_the_one_below() -> None:
+    steps = checkpoints()
+    assert [before(step) for step in steps] == [None, *steps[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (GOOD.replace("touches", "touched"), "touch"),
+        (GOOD.replace("number = 1", "number ="), "not valid TOML"),
+        (GOOD.replace('"postgres"', '"oracle"'), "services"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, broken: str, words: str) -> None:
+    (tmp_path / "checkpoint.toml").write_text(broken)
+    with pytest.raises(StackError, match=words):
+        read(tmp_path)
+
+
+def test_a_folder_without_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"no checkpoint\.toml"):
+        read(tmp_path)
+
+
+def test_a_step_touches_only_files_it_has() -> None:
+    for step in checkpoints():
+        for path in step.touches:
+            assert (step.directory / path).exists(), f"{step.label} lists {path}"

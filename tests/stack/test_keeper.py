@@ -1,0 +1,79 @@
+"""However the owner ends, its servers end and its folder goes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stack.keeper import marked
+
+OWNER = """
+import sys, time
+from stack.account import account
+from stack.run import Run
+who = account()
+run = Run(who.home, who)
+child = run.start("sleeper", [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'])"])
+print(run.id, run.directory, flush=True)
+time.sleep(600)
+"""
+
+
+def owner() -> tuple[subprocess.Popen[str], str, Path]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    run, directory = process.stdout.readline().split()
+    while len(marked(run)) < 2:  # the child and its own child
+        time.sleep(0.01)
+    return process, run, Path(directory)
+
+
+def gone(run: str, directory: Path) -> bool:
+    deadline = time.monotonic() + 30
+    while marked(run) or directory.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"])
+def test_nothing_is_left_after_the_owner_is_ended_by(signal_name: str) -> None:
+    process, run, directory = owner()
+    with process:
+        os.killpg(process.pid, getattr(signal, signal_name))
+    assert gone(run, directory)
+
+
+def test_a_run_leaves_other_runs_alone() -> None:
+    first, first_run, first_directory = owner()
+    second, second_run, second_directory = owner()
+    with first:
+        first.kill()
+    assert gone(first_run, first_directory)
+    assert len(marked(second_run)) == 2
+    assert second_directory.exists()
+    with second:
+        second.kill()
+    assert gone(second_run, second_directory)
+
+
+def test_the_keeper_itself_ends() -> None:
+    process, run, directory = owner()
+    keepers = [
+        child
+        for child in psutil.Process(process.pid).children()
+        if "stack.keeper" in child.cmdline()
+    ]
+    assert len(keepers) == 1
+    with process:
+        process.kill()
+    keepers[0].wait(30)
+    assert gone(run, directory)

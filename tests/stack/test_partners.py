@@ -1,0 +1,78 @@
+"""The partner stub: its quotes are fixed, its dials work, its counts are exact."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+
+from stack.partners import PARTNERS, quote
+from stack.ports import free_port
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[httpx2.Client]:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "stack.partners:app", "--port", str(port)]
+    with (
+        subprocess.Popen([*command, "--log-level", "warning"]) as process,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        while True:
+            try:
+                client.get("/stats")
+                break
+            except httpx2.ConnectError:
+                time.sleep(0.02)
+        yield client
+        process.terminate()
+
+
+@pytest.fixture(autouse=True)
+def reset(stub: httpx2.Client) -> None:
+    stub.put("/settings?latency_ms=0&jitter_ms=0&error_rate=0&hold=false")
+    stub.post("/reset")
+
+
+@pytest.mark.parametrize("partner", PARTNERS)
+def test_a_quote_is_always_the_same(stub: httpx2.Client, partner: str) -> None:
+    for product_id in (1, 77, 50_000):
+        answer = stub.get(f"/{partner}/offers/{product_id}")
+        assert answer.json() == quote(partner, product_id)
+
+
+def test_one_partner_can_fail_while_the_others_answer(stub: httpx2.Client) -> None:
+    stub.put("/settings?error_rate=1&partner=meridian")
+    statuses = [stub.get(f"/{partner}/offers/1").status_code for partner in PARTNERS]
+    assert statuses == [500, 200, 200]
+
+
+def test_held_calls_wait_and_are_counted(stub: httpx2.Client) -> None:
+    stub.put("/settings?hold=true")
+    with ThreadPoolExecutor(5) as pool:
+        calls = [pool.submit(stub.get, "/northwind/offers/1") for _ in range(5)]
+        while stub.get("/stats").json()["in_flight"] < 5:
+            time.sleep(0.01)
+        assert not any(call.done() for call in calls)
+        stub.put("/settings?hold=false")
+        assert [call.result().status_code for call in calls] == [200] * 5
+    stats = stub.get("/stats").json()
+    assert (stats["calls"], stats["in_flight"], stats["max_in_flight"]) == (5, 0, 5)
+
+
+def test_connections_are_counted_by_socket(stub: httpx2.Client) -> None:
+    for _ in range(3):
+        stub.get("/northwind/offers/1")
+    assert stub.get("/stats").json()["connections"] == 1
+    httpx2.get(f"{stub.base_url}/northwind/offers/1")
+    assert stub.get("/stats").json()["connections"] == 2
+
+
+@pytest.mark.parametrize(
+    "change", ["latency_ms=-1", "error_rate=2", "hold=perhaps", "colour=red", "partner=nobody"]
+)
+def test_a_wrong_dial_is_refused(stub: httpx2.Client, change: str) -> None:
+    assert stub.put(f"/settings?{change}").status_code == 422
