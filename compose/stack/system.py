@@ -75,6 +75,8 @@ class System:
             if "postgres" in services:
                 self._start_postgres(who)
                 self._run_sql()
+            if "partners" in services:  # last: they come up while PostgreSQL does
+                self._wait_for_partners()
             self._start_app()
             self._stack = self._stack.pop_all()
         return self
@@ -120,8 +122,11 @@ class System:
         dials = {f"PARTNERS_{name.upper()}": str(value) for name, value in self.partners.items()}
         command = ["uvicorn", "stack.partners:app", "--log-level", "warning"]
         child = self._python("partners", command, port, environment=dials)
-        child.wait_until(lambda: _status(port, "/stats") == 200)
         self._children["partners"] = child
+
+    def _wait_for_partners(self) -> None:
+        port = int(self.partners_url.rpartition(":")[2])
+        self._children["partners"].wait_until(lambda: _status(port, "/stats") == 200)
 
     def _start_postgres(self, who: Account) -> None:
         data = prepare(self.size, lambda done, total: None)

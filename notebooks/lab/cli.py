@@ -9,10 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from stack.checkpoint import Size, checkpoints, find
-from stack.errors import StackError
-from stack.paths import ROOT, STATE
-from stack.system import System
 
 from lab import climb as climbing
 from lab import dataset, diffs, paired, report, tables, turn
@@ -21,6 +17,10 @@ from lab import predict as predictions
 from lab import progress as progresses
 from lab import sync as syncing
 from lab.results import Effort, record, rows
+from stack.checkpoint import Size, checkpoints, find
+from stack.errors import StackError
+from stack.paths import ROOT, STATE
+from stack.system import System
 
 app = typer.Typer(
     no_args_is_help=True,

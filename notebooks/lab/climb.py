@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from stack.checkpoint import Checkpoint
 
 from lab import counters, paired, suite
 from lab.results import ClaimRow, Comparison, Contract, Row, record
+from stack.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

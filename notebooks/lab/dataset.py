@@ -2,6 +2,7 @@
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
 from stack.checkpoint import Size
 from stack.system import prepare as prepare_dataset
 

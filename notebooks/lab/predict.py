@@ -1,8 +1,7 @@
 """Predictions: the reader's answer first, then the truth from the reader's own machine."""
 
-from stack.checkpoint import Checkpoint, Prediction
-
 from lab.results import ClaimRow, Comparison, Row
+from stack.checkpoint import Checkpoint, Prediction
 
 
 def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> float | None:

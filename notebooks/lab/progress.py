@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pydantic import BaseModel
+
 from stack.paths import STATE
 
 FILE = STATE / "progress.json"

@@ -9,13 +9,12 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.results import Contract
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.keeper import MARK
 from stack.paths import ROOT
 from stack.system import System
-
-from lab.results import Contract
 
 
 @dataclass(frozen=True)

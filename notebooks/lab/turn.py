@@ -10,11 +10,11 @@ from pathlib import Path
 import watchfiles
 from rich.console import Console
 from rich.markup import escape
+
+from lab import counters, suite
 from stack.checkpoint import Checkpoint, before
 from stack.errors import StackError
 from stack.paths import ROOT
-
-from lab import counters, suite
 
 WORK = ROOT / "work"
 CONTRACT_CHAPTER = "chapters/00-before-you-climb.md#one-contract-for-all"

@@ -18,7 +18,8 @@ from stack.account import account
 from stack.run import Run
 who = account()
 run = Run(who.home, who)
-child = run.start("sleeper", [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'])"])
+nested = "import subprocess; subprocess.run(['sleep', '600'])"
+child = run.start("sleeper", [sys.executable, "-c", nested])
 print(run.id, run.directory, flush=True)
 time.sleep(600)
 """

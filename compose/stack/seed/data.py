@@ -1,0 +1,202 @@
+"""The shop's data, made from nothing: the same rows on every machine and every Python.
+
+Only `Random.random()` and whole numbers are used. They give the same answer everywhere;
+`Random.choice()` may change between Pythons, and so may powers and logarithms between machines.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import accumulate
+from random import Random
+from typing import Literal, NamedTuple, TypeVar
+
+from stack.seed.words import (
+    AUTHORS,
+    COUNTRIES,
+    DESCRIPTIONS,
+    LINES,
+    OPINIONS,
+    REMARKS,
+    SHELVES,
+    SHOPS,
+    STYLES,
+    TRADES,
+)
+
+Size = Literal["full", "tiny"]
+T = TypeVar("T")
+
+
+class Counts(NamedTuple):
+    """How many rows each table holds."""
+
+    sellers: int
+    products: int
+    reviews: int
+    orders: int
+
+
+COUNTS: dict[Size, Counts] = {
+    "full": Counts(1_000, 50_000, 500_000, 100_000),
+    "tiny": Counts(20, 1_000, 10_000, 2_000),
+}
+CATEGORIES = tuple(SHELVES)
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+SECONDS = int((datetime(2026, 7, 1, tzinfo=UTC) - FIRST).total_seconds())
+DAY = 86_400
+
+
+class Seller(NamedTuple):
+    """A row of `sellers`."""
+
+    id: int
+    name: str
+    country: str
+
+
+class Product(NamedTuple):
+    """A row of `products`."""
+
+    id: int
+    seller_id: int
+    name: str
+    description: str
+    category: str
+    price_cents: int
+    stock: int
+    created_at: datetime
+
+
+class Review(NamedTuple):
+    """A row of `reviews`."""
+
+    id: int
+    product_id: int
+    author: str
+    stars: int
+    body: str
+    created_at: datetime
+
+
+class Order(NamedTuple):
+    """A row of `orders`."""
+
+    id: int
+    product_id: int
+    quantity: int
+    unit_price_cents: int
+    total_cents: int
+    customer: str
+    idempotency_key: str | None
+    created_at: datetime
+
+
+class _Facts(NamedTuple):
+    """What reviews and orders need to know of a product."""
+
+    category: str
+    price_cents: int
+    created: int  # seconds after FIRST
+
+
+def sellers(size: Size) -> Iterator[Seller]:
+    """Every seller, by id."""
+    rand = Random(f"sellers {size}").random
+    for id in range(1, COUNTS[size].sellers + 1):
+        yield Seller(
+            id, f"{_pick(SHOPS, rand())} {_pick(TRADES, rand())}", _pick(COUNTRIES, rand())
+        )
+
+
+def products(size: Size) -> Iterator[Product]:
+    """Every product, by id. One in twenty is sold out."""
+    rand = Random(f"products {size}").random
+    for id, facts in enumerate(_facts(size), start=1):
+        thing = _pick(SHELVES[facts.category].things, rand())
+        sentences = [_pick(group, rand()) for group in DESCRIPTIONS]
+        yield Product(
+            id=id,
+            seller_id=1 + int(rand() * COUNTS[size].sellers),
+            name=f"{_pick(STYLES, rand())} {thing} {_pick(LINES, rand())}",
+            description=" ".join(sentences).format(thing=thing.lower()),
+            category=facts.category,
+            price_cents=facts.price_cents,
+            stock=0 if rand() < 0.05 else 1 + int(rand() * 200),
+            created_at=_moment(facts.created),
+        )
+
+
+def reviews(size: Size) -> Iterator[Review]:
+    """Every review, by id, which says nothing about its product or its time."""
+    rand = Random(f"reviews {size}").random
+    facts = _facts(size)
+    for id, product_id in enumerate(_popular_ids(size, COUNTS[size].reviews, rand), start=1):
+        # The larger of two: four and five stars are commoner than one, as in any shop.
+        stars = 1 + max(int(rand() * 5), int(rand() * 5))
+        created = _later(facts[product_id - 1].created, rand())
+        if rand() < 0.25:  # some are imported once a day, so that newest first has ties
+            created -= created % DAY
+        body = f"{_pick(OPINIONS[stars], rand())} {_pick(REMARKS, rand())}".rstrip()
+        yield Review(id, product_id, _pick(AUTHORS, rand()), stars, body, _moment(created))
+
+
+def orders(size: Size) -> Iterator[Order]:
+    """Every order, by id. Some were made at a lower price than the product has today."""
+    rand = Random(f"orders {size}").random
+    facts = _facts(size)
+    for id, product_id in enumerate(_popular_ids(size, COUNTS[size].orders, rand), start=1):
+        product = facts[product_id - 1]
+        quantity = 1 + int(rand() * rand() * 10)
+        unit = product.price_cents - (product.price_cents // 10 if rand() < 0.2 else 0)
+        customer = f"customer{1 + int(rand() * COUNTS[size].orders // 4)}@example.com"
+        created = _moment(_later(product.created, rand()))
+        yield Order(id, product_id, quantity, unit, quantity * unit, customer, None, created)
+
+
+def hot_ids(size: Size, n: int) -> list[int]:
+    """Return the `n` most popular product ids, the most popular first."""
+    return [_id_of_rank(rank, COUNTS[size].products) for rank in range(n)]
+
+
+@cache
+def _facts(size: Size) -> list[_Facts]:
+    rand = Random(f"facts {size}").random
+    facts = []
+    for _ in range(COUNTS[size].products):
+        category = _pick(CATEGORIES, rand())
+        shelf = SHELVES[category]
+        # The product of two: cheap things are commoner than dear ones.
+        whole = shelf.cheapest + int(rand() * rand() * (shelf.dearest - shelf.cheapest))
+        price_cents = whole * 100 + _pick((0, 49, 99), rand())
+        created = int(rand() * SECONDS)
+        if rand() < 0.25:  # these were launched together, so that newest first has ties
+            created -= created % (28 * DAY)
+        facts.append(_Facts(category, price_cents, created))
+    return facts
+
+
+def _popular_ids(size: Size, n: int, rand: Callable[[], float]) -> Iterator[int]:
+    """Draw product ids by popularity: rank r has a weight of 1 / (r + count/500)."""
+    count = COUNTS[size].products
+    steps = list(accumulate(10**12 // (rank + count // 500) for rank in range(count)))
+    for _ in range(n):
+        yield _id_of_rank(bisect_right(steps, int(rand() * steps[-1])), count)
+
+
+def _id_of_rank(rank: int, count: int) -> int:
+    # 7919 shares no factor with the counts, so every id has one rank, spread over the whole range.
+    return 1 + rank * 7919 % count
+
+
+def _later(created: int, part: float) -> int:
+    return created + int(part * (SECONDS - created))
+
+
+def _moment(seconds: int) -> datetime:
+    return FIRST + timedelta(seconds=seconds)
+
+
+def _pick(options: Sequence[T], part: float) -> T:
+    return options[int(part * len(options))]

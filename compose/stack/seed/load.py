@@ -1,0 +1,71 @@
+"""Puts the seed data into an empty PostgreSQL database."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+from stack.seed import data
+
+HERE = Path(__file__).parent
+SOURCES = ("data.py", "words.py", "load.py", "tables.sql")
+REPORT_EVERY = 5_000  # rows between two calls of `progress`
+
+# Parents before children, columns in the order of tables.sql. COPY … FREEZE spares the first
+# readers the bookkeeping on fresh rows, which would show in their block counts.
+COPIES: list[tuple[LiteralString, list[str], Callable[[data.Size], Iterable[tuple[Any, ...]]]]] = [
+    ("COPY sellers FROM STDIN (FORMAT binary, FREEZE)", ["int4", "text", "text"], data.sellers),
+    (
+        "COPY products FROM STDIN (FORMAT binary, FREEZE)",
+        ["int4", "int4", "text", "text", "text", "int4", "int4", "timestamptz"],
+        data.products,
+    ),
+    (
+        "COPY reviews FROM STDIN (FORMAT binary, FREEZE)",
+        ["int4", "int4", "text", "int2", "text", "timestamptz"],
+        data.reviews,
+    ),
+    (
+        "COPY orders FROM STDIN (FORMAT binary, FREEZE)",
+        ["int8", "int4", "int4", "int4", "int4", "text", "text", "timestamptz"],
+        data.orders,
+    ),
+]
+
+
+def fingerprint(size: data.Size) -> str:
+    """Return a hash that changes whenever the seeded database would."""
+    digest = hashlib.sha256(repr((size, data.COUNTS[size])).encode())
+    for name in SOURCES:
+        digest.update((HERE / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def load(
+    connection: psycopg.Connection[Any], size: data.Size, progress: Callable[[int, int], None]
+) -> None:
+    """Create the tables and fill them, all in one transaction.
+
+    Args:
+        connection: to an empty database.
+        size: which dataset.
+        progress: called with rows loaded and rows in all.
+    """
+    done, total = 0, sum(data.COUNTS[size])
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute((HERE / "tables.sql").read_bytes())
+        for statement, types, rows in COPIES:
+            with cursor.copy(statement) as copy:
+                copy.set_types(types)
+                for row in rows(size):
+                    copy.write_row(row)
+                    done += 1
+                    if done % REPORT_EVERY == 0:
+                        progress(done, total)
+        # The seed brought its own order ids; the next order gets the one after them.
+        cursor.execute("SELECT setval(pg_get_serial_sequence('orders', 'id'), max(id)) FROM orders")
+    progress(total, total)
+    connection.execute("ANALYZE")
+    connection.commit()
