@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from lab import counters, paired, suite
-from lab.results import ClaimRow, Comparison, Contract, Row, record
+from lab.results import ClaimRow, Comparison, Contract, Effort, Row, record
 from stack.checkpoint import Checkpoint
 
 
@@ -21,7 +21,7 @@ class Stage:
     weight: int
 
 
-def stages(climbed: list[Checkpoint], effort: paired.Effort) -> list[Stage]:
+def stages(climbed: list[Checkpoint], effort: Effort) -> list[Stage]:
     """What a climb does, in order."""
     measure = 35 if effort == "quick" else 300
     plan = []
@@ -33,7 +33,7 @@ def stages(climbed: list[Checkpoint], effort: paired.Effort) -> list[Stage]:
     return plan
 
 
-def do(stage: Stage, effort: paired.Effort) -> Iterator[Row]:
+def do(stage: Stage, effort: Effort, progress: paired.Progress) -> Iterator[Row]:
     """Do one stage; yields its rows."""
     match stage.verb:
         case "prove":
@@ -42,11 +42,11 @@ def do(stage: Stage, effort: paired.Effort) -> Iterator[Row]:
             yield from counters.claims(stage.checkpoint)
         case "measure" if stage.below:
             yield from paired.compare_many(
-                stage.below, stage.checkpoint, stage.checkpoint.shows, effort
+                stage.below, stage.checkpoint, stage.checkpoint.shows, effort, progress=progress
             )
 
 
-def climb(climbed: list[Checkpoint], effort: paired.Effort, console: Console) -> list[Row]:
+def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[Row]:
     """Climb the checkpoints given, bottom first; every row is recorded as it comes."""
     plan = stages(climbed, effort)
     rows: list[Row] = []
@@ -60,13 +60,20 @@ def climb(climbed: list[Checkpoint], effort: paired.Effort, console: Console) ->
         transient=True,
     ) as progress:
         task = progress.add_task("", total=sum(stage.weight for stage in plan))
+        done = 0
         for stage in plan:
-            progress.update(task, description=f"{stage.checkpoint.label}: {stage.verb}")
-            for row in do(stage, effort):
+            what = f"{stage.checkpoint.label}: {stage.verb}"
+            progress.update(task, description=what, completed=done)
+
+            def show(detail: str, part: float, stage: Stage = stage, done: int = done) -> None:
+                text = f"{stage.checkpoint.label}: {stage.verb} {detail}"
+                progress.update(task, description=text, completed=done + part * stage.weight)
+
+            for row in do(stage, effort, show):
                 record(row)
                 rows.append(row)
                 progress.console.print(line(row))
-            progress.advance(task, stage.weight)
+            done += stage.weight
     return rows
 
 

@@ -1,7 +1,5 @@
 """The reader's own progress, by checkpoint name, so that renumbering never strands it."""
 
-from pathlib import Path
-
 from pydantic import BaseModel
 
 from stack.paths import STATE
@@ -27,14 +25,14 @@ class Progress(BaseModel):
         """The reader's step of this name; a new one when there is none yet."""
         return self.steps.setdefault(name, Step())
 
-    def save(self, path: Path = FILE) -> None:
+    def save(self) -> None:
         """Write the file whole or not at all."""
-        path.parent.mkdir(exist_ok=True)
-        scratch = path.with_suffix(".new")
+        FILE.parent.mkdir(exist_ok=True)
+        scratch = FILE.with_suffix(".new")
         scratch.write_text(self.model_dump_json(indent=2))
-        scratch.replace(path)
+        scratch.replace(FILE)
 
 
-def load(path: Path = FILE) -> Progress:
+def load() -> Progress:
     """Read the progress; none yet is an empty one."""
-    return Progress.model_validate_json(path.read_bytes()) if path.exists() else Progress()
+    return Progress.model_validate_json(FILE.read_bytes()) if FILE.exists() else Progress()

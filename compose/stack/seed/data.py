@@ -1,6 +1,6 @@
 """The shop's data, made from nothing: the same rows on every machine and every Python.
 
-Only `Random.random()` and whole numbers are used. They give the same answer everywhere;
+Only `Random.random()` and simple arithmetic are used. They give the same answer everywhere;
 `Random.choice()` may change between Pythons, and so may powers and logarithms between machines.
 """
 
@@ -103,7 +103,7 @@ class _Facts(NamedTuple):
 
 def sellers(size: Size) -> Iterator[Seller]:
     """Every seller, by id."""
-    rand = Random(f"sellers {size}").random
+    rand = _dice(f"sellers {size}")
     for id in range(1, COUNTS[size].sellers + 1):
         yield Seller(
             id, f"{_pick(SHOPS, rand())} {_pick(TRADES, rand())}", _pick(COUNTRIES, rand())
@@ -112,7 +112,7 @@ def sellers(size: Size) -> Iterator[Seller]:
 
 def products(size: Size) -> Iterator[Product]:
     """Every product, by id. One in twenty is sold out."""
-    rand = Random(f"products {size}").random
+    rand = _dice(f"products {size}")
     for id, facts in enumerate(_facts(size), start=1):
         thing = _pick(SHELVES[facts.category].things, rand())
         sentences = [_pick(group, rand()) for group in DESCRIPTIONS]
@@ -130,21 +130,22 @@ def products(size: Size) -> Iterator[Product]:
 
 def reviews(size: Size) -> Iterator[Review]:
     """Every review, by id, which says nothing about its product or its time."""
-    rand = Random(f"reviews {size}").random
+    rand = _dice(f"reviews {size}")
     facts = _facts(size)
     for id, product_id in enumerate(_popular_ids(size, COUNTS[size].reviews, rand), start=1):
         # The larger of two: four and five stars are commoner than one, as in any shop.
         stars = 1 + max(int(rand() * 5), int(rand() * 5))
-        created = _later(facts[product_id - 1].created, rand())
-        if rand() < 0.25:  # some are imported once a day, so that newest first has ties
-            created -= created % DAY
+        launched = facts[product_id - 1].created
+        created = _later(launched, rand())
+        if rand() < 0.5:  # these are imported once a day, so that newest first has ties
+            created = max(launched, created - created % DAY)
         body = f"{_pick(OPINIONS[stars], rand())} {_pick(REMARKS, rand())}".rstrip()
         yield Review(id, product_id, _pick(AUTHORS, rand()), stars, body, _moment(created))
 
 
 def orders(size: Size) -> Iterator[Order]:
     """Every order, by id. Some were made at a lower price than the product has today."""
-    rand = Random(f"orders {size}").random
+    rand = _dice(f"orders {size}")
     facts = _facts(size)
     for id, product_id in enumerate(_popular_ids(size, COUNTS[size].orders, rand), start=1):
         product = facts[product_id - 1]
@@ -162,7 +163,7 @@ def hot_ids(size: Size, n: int) -> list[int]:
 
 @cache
 def _facts(size: Size) -> list[_Facts]:
-    rand = Random(f"facts {size}").random
+    rand = _dice(f"facts {size}")
     facts = []
     for _ in range(COUNTS[size].products):
         category = _pick(CATEGORIES, rand())
@@ -183,6 +184,10 @@ def _popular_ids(size: Size, n: int, rand: Callable[[], float]) -> Iterator[int]
     steps = list(accumulate(10**12 // (rank + count // 500) for rank in range(count)))
     for _ in range(n):
         yield _id_of_rank(bisect_right(steps, int(rand() * steps[-1])), count)
+
+
+def _dice(name: str) -> Callable[[], float]:
+    return Random(name).random  # noqa: S311 - must be predictable
 
 
 def _id_of_rank(rank: int, count: int) -> int:

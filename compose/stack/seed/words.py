@@ -83,10 +83,13 @@ DESCRIPTIONS = (
 )
 
 # Given names only, picked from all over; nobody in particular.
+# fmt: off
 AUTHORS = (
-    "Ada Amir Anouk Björn Chidi Dalia Émile Farid Greta Hana Ines Jamal Kaja Leif Łucja Mira "
-    "Nadia Olek Priya Quentin Rosa Søren Tomás Uma Viktor Wanda Ximena Yusuf Zoë Zuzana"
-).split()
+    "Ada", "Amir", "Anouk", "Björn", "Chidi", "Dalia", "Émile", "Farid", "Greta", "Hana",
+    "Ines", "Jamal", "Kaja", "Leif", "Łucja", "Mira", "Nadia", "Olek", "Priya", "Quentin",
+    "Rosa", "Søren", "Tomás", "Uma", "Viktor", "Wanda", "Ximena", "Yusuf", "Zoë", "Zuzana",
+)
+# fmt: on
 
 # What people write, by the number of stars they give.
 OPINIONS = (

@@ -1,0 +1,81 @@
+"""The tables, as the ORM sees them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import DateTime
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB}  # noqa: RUF012
+
+
+class Seller(Base):
+    __tablename__ = "sellers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    country: Mapped[str]
+
+
+class Review(Base):
+    __tablename__ = "reviews"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    product_id: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    author: Mapped[str]
+    stars: Mapped[int]
+    body: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Product(Base):
+    __tablename__ = "products"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seller_id: Mapped[int] = mapped_column(ForeignKey("sellers.id"))
+    name: Mapped[str]
+    description: Mapped[str]
+    category: Mapped[str]
+    price_cents: Mapped[int]
+    stock: Mapped[int]
+    created_at: Mapped[datetime]
+
+    seller: Mapped[Seller] = relationship()
+    reviews: Mapped[list[Review]] = relationship(
+        order_by=[Review.created_at.desc(), Review.id.desc()]
+    )
+
+    @property
+    def rating(self) -> dict[str, float | int | None]:
+        count = len(self.reviews)
+        total = sum(review.stars for review in self.reviews)
+        # Halves go up, as people expect; round() would send 4.125 to 4.12.
+        average = (200 * total + count) // (2 * count) / 100 if count else None
+        return {"average": average, "count": count}
+
+
+class Order(Base):
+    __tablename__ = "orders"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    product_id: Mapped[int] = mapped_column(ForeignKey("products.id"))
+    quantity: Mapped[int]
+    unit_price_cents: Mapped[int]
+    total_cents: Mapped[int]
+    customer: Mapped[str]
+    idempotency_key: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Report(Base):
+    __tablename__ = "reports"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    category: Mapped[str]
+    status: Mapped[str]
+    result: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,25 @@
+"""What the shop reads from its environment."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    database_url: str = "postgresql://surge@127.0.0.1:5432/surge"
+    """Where PostgreSQL is."""
+
+    partners_url: str = "http://127.0.0.1:9000"
+    """Where the partner services are; each has a path of its own below it."""
+
+    partner_timeout: float = 2.0
+    """Seconds a partner may take before its offer is given up."""
+
+    ready_timeout: int = 2
+    """Seconds a dependency may take to prove that it is there."""
+
+    log_file: Path = Path("requests.log")
+    """Where a line per request is written."""
+
+
+settings = Settings()

@@ -1,0 +1,73 @@
+"""The two sides of a comparison, up at the same time, each with servers and a probe of its own."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from lab import cost
+from lab.plan import Plan, Result
+from lab.probe import Probe
+from lab.results import Sample
+from lab.stats import percentile
+from lab.workloads import Workload
+from stack.system import System
+
+Side = Literal["a", "b"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side, ready to be driven."""
+
+    side: Side
+    system: System
+    probe: Probe
+
+    def load(self, workload: Workload, seconds: float, seed: int, sample: bool = False) -> Result:
+        """Drive this side in a closed loop."""
+        plan = Plan(
+            self.system.url,
+            workload.name,
+            workload.connections,
+            seconds=seconds,
+            size=self.system.size,
+            seed=seed,
+            sample=sample,
+        )
+        return self.probe.run(plan)
+
+    def measure(self, workload: Workload, seconds: float, start: int, pair: int) -> Sample:
+        """Drive this side for one slice, and read what it cost."""
+        pids = {**self.system.pids(), "client": [self.probe.pid]}
+        before = cost.read(pids)
+        result = self.load(workload, seconds, seed=start)
+        spent = cost.between(before, cost.read(pids))
+        answers = max(result.good, 1)
+        return Sample(
+            start=start,
+            pair=pair,
+            side=self.side,
+            requests=result.good,
+            errors=result.errors,
+            seconds=result.seconds,
+            throughput=result.throughput,
+            p99_ms=percentile(result.latencies, 99) / 1e6 if result.good else 0.0,
+            tiers={tier: used * 1000 / answers for tier, used in spent.tiers.items()},
+            client_share=result.cpu_share,
+            foreign_share=spent.foreign_share,
+        )
+
+
+@contextmanager
+def both(systems: dict[Side, System]) -> Iterator[dict[Side, Arm]]:
+    """Start the systems at once, in the order given, and end them together."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(systems)) as pool:
+        entering = [pool.submit(stack.enter_context, system) for system in systems.values()]
+        for started in entering:
+            started.result()
+        yield {
+            side: Arm(side, system, stack.enter_context(Probe()))
+            for side, system in systems.items()
+        }

@@ -1,0 +1,180 @@
+"""The verbs of a notebook: predict, count, measure, and poke at a running shop.
+
+The environment variable SURGE_NOTEBOOK_SIZE says how thoroughly:
+
+    tiny    a small dataset and a glance at everything: to test that a notebook runs
+    quick   for you, here and now (the default)
+    full    for the record: the rows go to `notebooks/results`, from which the chapters are made
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from IPython.display import Image, Markdown, display
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from lab import blocks, counters, figures, load, paired, progress, themes
+from lab import predict as predictions
+from lab.results import COMMITTED, RECENT, Effort, Row, record, rows
+from lab.shop import Shop, serve
+from lab.words import number, sentence
+from stack.checkpoint import Size, find
+from stack.errors import StackError
+from stack.paths import ROOT
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How thoroughly."""
+
+    size: Size
+    effort: Effort
+    most_shoppers: int
+    crowd_seconds: int
+    results: Path | None
+
+
+SCALES = {
+    "tiny": Scale("tiny", "quick", most_shoppers=5, crowd_seconds=2, results=None),
+    "quick": Scale("full", "quick", most_shoppers=500, crowd_seconds=10, results=RECENT),
+    "full": Scale("full", "full", most_shoppers=500, crowd_seconds=30, results=COMMITTED),
+}
+SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
+if SCALE is SCALES["tiny"]:
+    paired.PACES["quick"] = paired.Pace(starts=1, rounds=1, slice_seconds=0.2, warm_seconds=0.2)
+
+
+def predict(which: str, *answers: float) -> None:
+    """Show a step's questions, and keep your answers."""
+    step = find(which)
+    mine = progress.load()
+    lines = []
+    for place, asked in enumerate(step.predictions):
+        if place < len(answers):
+            mine.step(step.name).predictions[asked.truth] = answers[place]
+        answer = mine.step(step.name).predictions.get(asked.truth)
+        lines.append([asked.question, asked.unit, "…" if answer is None else f"{answer:g}"])
+    if answers:
+        mine.save()
+    show(blocks.table(["question", "unit", "your answer"], lines))
+
+
+def reveal(which: str) -> None:
+    """Hold your answers against what was counted and measured here."""
+    step = find(which)
+    mine = progress.load().step(step.name).predictions
+    measured = list(rows(SCALE.results)) if SCALE.results else []
+    lines = []
+    for asked in step.predictions:
+        answer, true = mine.get(asked.truth), predictions.truth(step, asked, measured)
+        lines.append(
+            [
+                asked.question,
+                "no answer" if answer is None else f"{answer:g}",
+                "not yet known" if true is None else f"{number(true)} {asked.unit}",
+                "" if answer is None or true is None else predictions.score(answer, true),
+            ]
+        )
+    show(blocks.table(["question", "you", "here", ""], lines))
+
+
+def count(which: str, directory: Path | None = None) -> None:
+    """Count a step's claims, on your own code if you name its folder."""
+    step = find(which)
+    sized = [claim.model_copy(update={"size": SCALE.size}) for claim in step.claims]
+    if SCALE.size == "tiny":
+        step = step.model_copy(update={"claims": sized})
+    lines = []
+    for row in counters.claims(step, directory):
+        keep(row)
+        holds = "✓ yes" if row.holds else "✕ **no**"
+        lines.append([row.name, f"`{row.counter}`", row.expected, number(row.value), holds])
+    show(blocks.table(["claim", "counter", "claimed", "counted", "holds"], lines))
+
+
+def measure(a: str, b: str, workload: str, directory: Path | None = None) -> None:
+    """Compare B with A by the paired protocol; `directory` is B's code if it is not our own."""
+    row = paired.compare(
+        find(a), find(b), workload, SCALE.effort, directory=directory, size=SCALE.size
+    )
+    keep(row)
+    show(f"**{sentence(row)}.**")
+    if row.ratio:
+        draw(figures.comparison(row), figures.alt_comparison(row))
+    show(blocks.sides(row))
+
+
+def crowd(a: str, b: str, journey: str, shoppers: int = 100) -> None:
+    """Send the same Locust crowd to two checkpoints, one after the other."""
+    met = {}
+    lines = []
+    shoppers = min(shoppers, SCALE.most_shoppers)
+    for which in (a, b):
+        with up(which) as shop:
+            outcome = load.run(
+                shop.system.url, journey, shoppers, SCALE.crowd_seconds, False, Console()
+            )
+        total, label = outcome.total, find(which).label
+        met[label] = total.times
+        waits = [total.percentile(percent) for percent in (50, 95, 99)]
+        lines.append([label, total.requests, total.failures, number(total.per_second), *waits])
+        if outcome.rejected:
+            show(f"**{label}: rejected, {outcome.rejected}**")
+    show(f"{shoppers} shoppers, journey *{journey}*, {SCALE.crowd_seconds} s each:")
+    if all(met.values()):
+        draw(figures.latency(met), figures.alt_latency(met))
+    titles = ["", "requests", "failed", "a second", "p50 ms", "p95 ms", "p99 ms"]
+    show(blocks.table(titles, lines))
+
+
+def up(
+    which: str, directory: Path | None = None, max_connections: int = 100
+) -> AbstractContextManager[Shop]:
+    """Bring a step up, to look around: `with up("05") as shop: shop.get("/products/1")`."""
+    return serve(find(which), directory, SCALE.size, max_connections)
+
+
+def what_if(which: str, name: str, file: str, old: str, new: str) -> Path:
+    """Copy a step to `work/NN-name` with one change, to see what it does; gives the folder.
+
+    Raises:
+        StackError: the file does not say `old`.
+    """
+    step = find(which)
+    target = ROOT / "work" / f"{step.number:02d}-{name}"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(
+        step.directory, target, ignore=shutil.ignore_patterns("__pycache__", "*.log", "*.md")
+    )
+    changed = target / file
+    text = changed.read_text(encoding="utf-8")
+    if old not in text:
+        raise StackError(f"{file} of {step.label} does not say {old!r}: change the experiment.")
+    changed.write_text(text.replace(old, new), encoding="utf-8")
+    return target
+
+
+def tabulate(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    """Show a table."""
+    show(blocks.table(titles, lines))
+
+
+def show(markdown: str) -> None:
+    """Show a piece of Markdown."""
+    display(Markdown(markdown))  # type: ignore[no-untyped-call]
+
+
+def draw(figure: Figure, alt: str) -> None:
+    """Show a figure, and say it in words to those who do not see it."""
+    display(Image(themes.png(figure), alt=alt, width=760))  # type: ignore[no-untyped-call]
+
+
+def keep(row: Row) -> None:
+    """Record a row where this notebook's size says."""
+    if SCALE.results:
+        record(row, SCALE.results)

@@ -1,0 +1,195 @@
+"""Exact counters of one counted run: what a checkpoint did, whatever the machine.
+
+A run starts a fresh system, sends exactly so many requests over so many connections, and reads:
+
+    sql.statements           per request: top-level statements of the service's role. BEGIN, COMMIT,
+                             SET and the like are not counted. A pool's `SELECT 1` before each use
+                             is a round trip like any other, and is.
+    sql.rows, sql.blocks     per request: rows returned or changed; 8 kB blocks looked at
+    sql.seq_rows             per request: rows read by sequential scans
+    sql.sessions             connections the service opened during the run
+    app.threads.max          threads of the service's processes, at the most
+    loop.slow_callbacks      steps that held the event loop for 100 ms or more, as asyncio's debug
+                             mode reports them; counted in a run of its own, one request at a time
+    partners.calls           per request
+    partners.in_flight.max   partner calls open at the same moment, at the most
+    partners.connections     connections the service opened to the partners
+    http.bytes               body bytes per answer
+    http.errors              answers other than 2xx, and requests without an answer
+
+With `partners = { hold = true }` the partners answer nobody until all calls that the service will
+ever have open at once are open: what is counted is its limit, not its speed.
+"""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import psutil
+
+from lab.plan import Plan, Result
+from lab.probe import Probe
+from lab.results import ClaimRow
+from lab.sql import Ledger, wait_until
+from stack.checkpoint import Checkpoint, Claim
+from stack.errors import StackError
+from stack.system import System, turn
+
+SLOW_STEP = re.compile(r"Executing .* took [\d.]+ seconds")
+STEADY = 0.5
+"""Held calls are all there when for so many seconds no new one came."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One claim with everything its run counted."""
+
+    claim: Claim
+    counters: dict[str, float]
+
+    @property
+    def value(self) -> float:
+        """The counter the claim is about.
+
+        Raises:
+            StackError: there is no such counter.
+        """
+        try:
+            return self.counters[self.claim.counter]
+        except KeyError:
+            raise StackError(
+                f"{self.claim.name!r} counts {self.claim.counter!r}, which there is not. "
+                f"Choose one of {', '.join(self.counters)}."
+            ) from None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim is true."""
+        return self.claim.holds(self.value)
+
+
+def count(checkpoint: Checkpoint, claim: Claim, directory: Path | None = None) -> Counted:
+    """Count one claim on a fresh system; `directory` counts other code than the checkpoint's."""
+    debug = claim.counter == "loop.slow_callbacks"
+    system = System(
+        checkpoint,
+        directory,
+        size=claim.size,
+        environment={**claim.environment, **({"PYTHONASYNCIODEBUG": "1"} if debug else {})},
+        max_connections=claim.max_connections,
+        partners=claim.partners,
+    )
+    with system, Ledger(system.instruments_url) as ledger, Probe() as probe:
+        plan = Plan(
+            system.url,
+            claim.workload,
+            connections=1 if debug else claim.connections,
+            count=claim.requests,
+            size=claim.size,
+        )
+        slow_before = len(SLOW_STEP.findall(system.app_log()))
+        with ThreadPoolExecutor(2) as pool:
+            running = pool.submit(probe.run, plan)
+            threads = pool.submit(most_threads, system.pids()["app"], running.done)
+            held = release(system, running.done) if claim.partners.get("hold") else None
+            result = running.result()
+        statements = ledger.statements()
+        partners = partner_stats(system)
+        slow = len(SLOW_STEP.findall(system.app_log())) - slow_before
+        for pid in system.pids()["app"]:
+            os.kill(pid, signal.SIGTERM)
+        sessions, scanned = ledger.sessions_and_scanned_rows()
+    n = claim.requests
+    return Counted(
+        claim,
+        {
+            "sql.statements": statements.calls / n,
+            "sql.rows": statements.rows / n,
+            "sql.blocks": statements.blocks / n,
+            "sql.seq_rows": scanned / n,
+            "sql.sessions": sessions,
+            "app.threads.max": threads.result(),
+            "loop.slow_callbacks": slow,
+            "partners.calls": partners["calls"] / n,
+            "partners.in_flight.max": partners["max_in_flight"] if held is None else held,
+            "partners.connections": partners["connections"],
+            **http_counters(result),
+        },
+    )
+
+
+def claims(checkpoint: Checkpoint, directory: Path | None = None) -> Iterator[ClaimRow]:
+    """Count a checkpoint's claims, in order; claims about the same run share it."""
+    runs: dict[str, Counted] = {}
+    for claim in checkpoint.claims:
+        key = run_key(claim)
+        if key not in runs:
+            runs[key] = count(checkpoint, claim, directory)
+        counted = Counted(claim, runs[key].counters)
+        yield ClaimRow(
+            checkpoint=checkpoint.label,
+            name=claim.name,
+            workload=claim.workload,
+            counter=claim.counter,
+            expected=claim.expected,
+            value=counted.value,
+            holds=counted.holds,
+            because=claim.because,
+        )
+
+
+def run_key(claim: Claim) -> str:
+    """What two claims must agree in to share a run."""
+    about = {"name", "counter", "at_most", "at_least", "equals", "because"}
+    alone = claim.counter == "loop.slow_callbacks"
+    return f"{claim.model_dump_json(exclude=about)} {alone}"
+
+
+def most_threads(pids: list[int], done: Callable[[], bool]) -> int:
+    """The most threads a tier's processes had together."""
+    most = 0
+    while True:
+        roots = [psutil.Process(pid) for pid in pids]
+        family = [*roots, *(child for root in roots for child in root.children(recursive=True))]
+        most = max(most, sum(process.num_threads() for process in family))
+        if done():
+            return most
+        time.sleep(0.02)
+
+
+def partner_stats(system: System) -> dict[str, int]:
+    """What the partner stub counted."""
+    stats: dict[str, int] = httpx2.get(f"{system.partners_url}/stats").json()
+    return stats
+
+
+def release(system: System, done: Callable[[], bool]) -> int:
+    """Wait until no more calls come, let the partners answer, and give the number that was open."""
+    most, since = 0, time.monotonic()
+
+    def steady() -> bool:
+        nonlocal most, since
+        if (now := partner_stats(system)["max_in_flight"]) > most:
+            most, since = now, time.monotonic()
+        return done() or (most > 0 and time.monotonic() - since > STEADY)
+
+    wait_until(steady, "calls to the partners")
+    turn(system.partners_url, hold=False)
+    return most
+
+
+def http_counters(result: Result) -> dict[str, float]:
+    """What the probe saw."""
+    answers = sum(result.statuses.values())
+    unanswered = sum(n for kind, n in result.errors.items() if not kind.startswith("status"))
+    not_2xx = sum(n for status, n in result.statuses.items() if status // 100 != 2)
+    return {
+        "http.bytes": result.body_bytes / max(answers, 1),
+        "http.errors": not_2xx + unanswered,
+    }

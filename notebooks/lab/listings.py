@@ -1,0 +1,69 @@
+"""Pieces of source, cut out for a chapter."""
+
+import ast
+import textwrap
+
+from stack.errors import StackError
+from stack.paths import ROOT
+
+LANGUAGES = {".py": "python", ".sql": "sql", ".toml": "toml"}
+
+
+def cut(path: str, name: str = "") -> str:
+    """A fenced block: the whole file, or the function, class, method or variable called `name`.
+
+    Raises:
+        StackError: no such file, or nothing of that name in it.
+    """
+    file = ROOT / path
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        raise StackError(f"There is no file {path} to cut a listing from.") from None
+    if name:
+        try:
+            text = region(text, name)
+        except LookupError:
+            raise StackError(f"{path} defines no {name}. Mend the listing's marker.") from None
+    return fenced(LANGUAGES.get(file.suffix, "text"), text)
+
+
+def region(text: str, name: str) -> str:
+    """The definition called `name` (`Class.method` for a method), with the comment above it.
+
+    Raises:
+        LookupError: nothing of that name is defined.
+    """
+    body = ast.parse(text).body
+    for part in name.split("."):
+        found = next((node for node in body if part in defined(node)), None)
+        if found is None:
+            raise LookupError(name)
+        body = getattr(found, "body", [])
+    assert found is not None
+    lines = text.splitlines()
+    decorators = getattr(found, "decorator_list", [])
+    first = min([found.lineno, *(decorator.lineno for decorator in decorators)]) - 1
+    while first and lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    return textwrap.dedent("\n".join(lines[first : found.end_lineno]))
+
+
+def defined(statement: ast.stmt) -> list[str]:
+    """The names a statement defines."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Assign(targets=targets):
+            return [target.id for target in targets if isinstance(target, ast.Name)]
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return [name]
+    return []
+
+
+def fenced(language: str, text: str) -> str:
+    """A fenced code block, its fence longer than any in the text."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"

@@ -1,0 +1,89 @@
+"""Makes the numbers of the book, on a machine that does nothing else.
+
+    python -m lab.record [NN …]
+
+It runs the notebooks at full length, which count every claim, measure every step and leave rows
+under `notebooks/results`; fills the gaps in the ladders; and generates the chapters anew.
+"""
+
+import os
+import sys
+from datetime import UTC, datetime
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from lab import ladder, paired
+from lab.results import COMMITTED, Comparison, record, rows
+from lab.sync import sync
+from stack.checkpoint import Checkpoint, before, checkpoints, find
+from stack.paths import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+LADDERS = ("detail", "list")
+"""The workloads that every step is measured on."""
+MOST_SECONDS = 3_600
+"""For one cell."""
+
+
+def main(names: list[str]) -> None:
+    """Record the checkpoints named, or all."""
+    for step in [find(name) for name in names] or checkpoints():
+        began = datetime.now(UTC)
+        path = NOTEBOOKS / f"{step.directory.name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+        execute(notebook, "full")
+        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+        fill(step, began)
+        newest_only()
+        print(f"{step.label}: {datetime.now(UTC) - began}", flush=True)
+    for stale in sync(check=False):
+        print(f"updated: {stale}")
+
+
+def execute(notebook: NotebookNode, size: str) -> None:
+    """Run a notebook from top to bottom, in place.
+
+    Raises:
+        CellExecutionError: a cell failed.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=MOST_SECONDS,
+        kernel_name="python3",
+        record_timing=False,  # times of day would make every run a change
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    )
+    client.execute(env={**os.environ, "SURGE_NOTEBOOK_SIZE": size})
+    notebook.metadata.pop("language_info", None)
+
+
+def fill(step: Checkpoint, began: datetime) -> None:
+    """Measure what the ladders show of a step and its notebook, begun then, did not."""
+    below = before(step)
+    if below is None:
+        return
+    measured = {
+        row.workload
+        for row in rows(COMMITTED)
+        if isinstance(row, Comparison)
+        and (row.a, row.b) == (below.label, step.label)
+        and row.recorded_at >= began
+    }
+    missing = [workload for workload in LADDERS if workload not in measured]
+    for row in paired.compare_many(below, step, missing, "full") if missing else []:
+        record(row, COMMITTED)
+
+
+def newest_only() -> None:
+    """Drop the rows that a later run of the same thing replaced."""
+    newest = ladder.newest(list(rows(COMMITTED)))
+    for path in COMMITTED.glob("*.jsonl"):
+        path.unlink()
+    for row in newest:
+        record(row, COMMITTED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

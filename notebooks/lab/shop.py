@@ -1,0 +1,101 @@
+"""A shop to walk around in: a running checkpoint, with the questions one wants to ask of it."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import httpx2
+import psycopg
+
+from lab.sql import Ledger
+from stack.checkpoint import Checkpoint, Size
+from stack.postgres import OWNER
+from stack.system import System, turn
+
+STATEMENTS = """
+    SELECT sum(calls)::int, sum(rows)::int, query
+    FROM pg_stat_statements
+    WHERE userid = %s::regrole AND toplevel AND query !~ 'pg_catalog|pg_type|current_schema'
+    GROUP BY query
+    ORDER BY sum(calls) DESC, query
+"""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one request asked the database, the same text counted together."""
+
+    calls: int
+    rows: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Rush:
+    """What a crowd that came all at once was answered."""
+
+    statuses: Counter[int]
+    seconds: list[float]
+    """How long each waited, the quickest first."""
+
+
+class Shop:
+    """A running checkpoint; `client` speaks HTTP to it."""
+
+    def __init__(self, system: System, client: httpx2.Client) -> None:
+        self.system = system
+        self.client = client
+
+    def get(self, path: str) -> Any:
+        """The JSON at a path."""
+        return self.client.get(path).json()
+
+    def statements(self, path: str) -> list[Statement]:
+        """What a GET of this path asks the database."""
+        with Ledger(self.system.instruments_url) as ledger:
+            self.client.get(path)
+            ledger.statements()  # waits until all is done
+            found = ledger.connection.execute(STATEMENTS, [OWNER]).fetchall()
+        return [Statement(*row) for row in found]
+
+    def sql(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        """Ask the database yourself, as the service's role."""
+        with psycopg.connect(self.system.database_url, autocommit=True) as connection:
+            return connection.execute(query).fetchall()
+
+    def partners(self, **dials: float | bool) -> None:
+        """Turn the partners' dials: `latency_ms`, `jitter_ms`, `error_rate`, `hold`."""
+        turn(self.system.partners_url, **dials)
+
+    def rush(self, shoppers: int, path: str, order: dict[str, object] | None = None) -> Rush:
+        """Send so many shoppers at the same moment; with an `order`, they all POST it."""
+        gate = threading.Barrier(shoppers)
+
+        def shop(_: int) -> tuple[int, float]:
+            gate.wait()
+            began = time.perf_counter()
+            answer = self.client.request("POST" if order else "GET", path, json=order)
+            return answer.status_code, time.perf_counter() - began
+
+        with ThreadPoolExecutor(shoppers) as crowd:
+            met = list(crowd.map(shop, range(shoppers)))
+        return Rush(Counter(status for status, _ in met), sorted(waited for _, waited in met))
+
+
+@contextmanager
+def serve(
+    checkpoint: Checkpoint, directory: Path | None, size: Size, max_connections: int
+) -> Iterator[Shop]:
+    """Bring a checkpoint up on a fresh copy of the data, and take it down at the end."""
+    unlimited = httpx2.Limits(max_connections=None)
+    with (
+        System(checkpoint, directory, size=size, max_connections=max_connections) as system,
+        httpx2.Client(base_url=system.url, limits=unlimited, timeout=60) as client,
+    ):
+        yield Shop(system, client)

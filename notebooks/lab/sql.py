@@ -1,0 +1,103 @@
+"""What PostgreSQL itself counted of the service's work.
+
+Read by a role of its own, whose statements and connection are not the service's. Statements are
+exact as soon as they have ended. Sessions and scans are not: a backend hands those numbers in at
+most once a second, or after ten idle seconds, or when it ends. Reading early gives numbers that
+are stable and wrong; so they are read when the service's backends are gone.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, LiteralString, Self
+
+import psycopg
+
+from stack.errors import StackError
+from stack.postgres import OWNER
+
+PATIENCE = 20.0
+
+# What drivers ask the catalogue, once per connection, is not the service's work.
+STATEMENTS = """
+    SELECT coalesce(sum(calls), 0), coalesce(sum(rows), 0),
+           coalesce(sum(shared_blks_hit + shared_blks_read), 0)
+    FROM pg_stat_statements
+    WHERE userid = %s::regrole AND toplevel AND query !~ 'pg_catalog|pg_type|current_schema'
+"""
+BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
+BUSY = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND state <> 'idle'"
+TOTALS = """
+    SELECT sessions, (SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables)
+    FROM pg_stat_database WHERE datname = current_database()
+"""
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Totals over the service's statements."""
+
+    calls: int
+    rows: int
+    blocks: int
+
+
+class Ledger:
+    """The server's books, opened at zero; a context manager."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __enter__(self) -> Self:
+        self.connection = psycopg.connect(self.url, autocommit=True)
+        self._wait("the service to finish its start", BUSY)
+        self.connection.execute("SELECT pg_stat_force_next_flush()")  # our own session is old news
+        self.connection.execute("SELECT pg_stat_statements_reset()")
+        self._before = self._totals()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.connection.close()
+
+    def statements(self) -> Statements:
+        """What the service has asked since; waits until nothing is under way."""
+        self._wait("the service's transactions to end", BUSY)
+        calls, rows, blocks = self._row(STATEMENTS, OWNER)
+        return Statements(int(calls), int(rows), int(blocks))
+
+    def sessions_and_scanned_rows(self) -> tuple[int, int]:
+        """Connections opened and rows read by sequential scans since. The service must be ended."""
+        self._wait("the service's connections to close", BACKENDS)
+        sessions, rows = self._totals()
+        return sessions - self._before[0], rows - self._before[1]
+
+    def _totals(self) -> tuple[int, int]:
+        sessions, rows = self._row(TOTALS)
+        return int(sessions), int(rows)
+
+    def _row(self, query: LiteralString, *values: str) -> tuple[Any, ...]:
+        row = self.connection.execute(query, values).fetchone()
+        assert row is not None
+        return row
+
+    def _wait(self, what: str, count: LiteralString) -> None:
+        wait_until(lambda: self._row(count, OWNER) == (0,), what)
+
+
+def wait_until(done: Callable[[], bool], what: str) -> None:
+    """Ask again and again.
+
+    Raises:
+        StackError: it took too long.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > deadline:
+            raise StackError(f"Waited {PATIENCE:.0f} s for {what}, in vain.")
+        time.sleep(0.01)

@@ -1,0 +1,36 @@
+"""Every counter claim of every checkpoint holds, and no starter gets through its own check."""
+
+from pathlib import Path
+
+import pytest
+
+from lab import counters, turn
+from stack.checkpoint import Checkpoint, before, checkpoints
+
+STEPS = checkpoints()
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.label)
+def test_every_claim_holds(step: Checkpoint) -> None:
+    for row in counters.claims(step):
+        assert row.holds, f"{row.name}: {row.counter} is {row.value:g}, expected {row.expected}"
+
+
+@pytest.mark.parametrize("step", STEPS[1:], ids=lambda step: step.label)
+def test_a_starter_fails_a_claim_of_its_step(
+    step: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "WORK", tmp_path)
+    starter = turn.start(step, fresh=False)
+    failing = [row for row in counters.claims(step, starter) if not row.holds]
+    assert failing, "the exercise is already solved"
+    assert all(row.because for row in failing)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.label)
+def test_a_step_teaches_something_to_count(step: Checkpoint) -> None:
+    assert step.claims
+    assert step.predictions
+    if before(step):
+        assert len(step.hints) >= 3
+        assert all(hint.text.strip() for hint in step.hints)

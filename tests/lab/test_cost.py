@@ -1,0 +1,105 @@
+"""CPU time by tier: all of a tier's processes count, the dead ones too, and nobody else's."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from lab import cost
+
+BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="macOS does not pass CPU time on")
+
+
+@contextmanager
+def python(code: str) -> Iterator[int]:
+    """Run code until it has printed a line; it ends when the test lets go."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + "\nprint(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield process.pid
+    finally:
+        process.communicate(b"\n")
+
+
+def test_what_a_process_burns_is_in_its_tier() -> None:
+    with python(BURN.format(seconds=0.5)) as busy, python("") as idle:
+        tiers = cost.read({"app": [busy], "cache": [idle]}).tiers
+    assert tiers["app"] >= 0.5
+    assert tiers["cache"] < 0.5
+
+
+def test_living_children_belong_to_their_parents_tier() -> None:
+    burn = BURN.format(seconds=0.4) + "print(flush=True); input()"
+    code = f"""
+import subprocess, sys
+pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child = subprocess.Popen([sys.executable, "-c", {burn!r}], **pipes)
+child.stdout.readline()
+"""
+    with python(code) as parent:
+        assert cost.tree_seconds(parent) >= 0.4
+
+
+@LINUX
+def test_children_that_have_ended_are_not_forgotten() -> None:
+    code = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {BURN.format(seconds=0.4)!r}], check=True)
+"""
+    with python(code) as parent:
+        assert cost.tree_seconds(parent) >= 0.4
+
+
+def test_between_two_readings_only_what_was_spent_between_them_counts() -> None:
+    with python(BURN.format(seconds=0.3)) as pid:
+        before = cost.read({"app": [pid]})
+        spent = cost.between(before, cost.read({"app": [pid]}))
+    assert 0 <= spent.tiers["app"] < 0.3
+
+
+@LINUX
+def test_small_costs_are_seen_though_the_process_table_rounds_them_away() -> None:
+    """A clock tick is 10 ms; half a second of an idle-looking database is less."""
+    code = (
+        "import sys\nprint(flush=True)\nfor line in sys.stdin: print(sum(range(1000)), flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        readings = []
+        for _ in range(5):
+            readings.append(cost.tree_seconds(process.pid))
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            process.stdout.readline()
+        process.stdin.close()
+    assert readings == sorted(set(readings))
+
+
+def test_a_process_that_is_in_no_tier_is_foreign() -> None:
+    burn = [sys.executable, "-c", BURN.format(seconds=30)]
+    with subprocess.Popen(burn) as ours, subprocess.Popen(burn) as theirs:
+        pids = {"app": [ours.pid], "neighbour": [theirs.pid]}
+        before = cost.read(pids)
+        time.sleep(1.0)
+        after = cost.read(pids)
+        ours.kill()
+        theirs.kill()
+    unaware = [replace(reading, tiers={"app": reading.tiers["app"]}) for reading in (before, after)]
+    known, unknown = cost.between(before, after), cost.between(*unaware)
+    assert known.tiers["neighbour"] > 0
+    assert unknown.foreign_share > known.foreign_share
