@@ -44,6 +44,8 @@ class Arm:
         before = cost.read(pids)
         result = self.load(workload, seconds, seed=start)
         spent = cost.between(before, cost.read(pids))
+        # The probe's own figure leaves out what it spends on handing over its result.
+        used_by = {**spent.tiers, "client": result.cpu_seconds}
         answers = max(result.good, 1)
         return Sample(
             start=start,
@@ -54,7 +56,7 @@ class Arm:
             seconds=result.seconds,
             throughput=result.throughput,
             p99_ms=percentile(result.latencies, 99) / 1e6 if result.good else 0.0,
-            tiers={tier: used * 1000 / answers for tier, used in spent.tiers.items()},
+            tiers={tier: used * 1000 / answers for tier, used in used_by.items()},
             client_share=result.cpu_share,
             foreign_share=spent.foreign_share,
         )
@@ -63,10 +65,11 @@ class Arm:
 @contextmanager
 def both(systems: dict[Side, System]) -> Iterator[dict[Side, Arm]]:
     """Start the systems at once, in the order given, and end them together."""
-    with ExitStack() as stack, ThreadPoolExecutor(len(systems)) as pool:
-        entering = [pool.submit(stack.enter_context, system) for system in systems.values()]
-        for started in entering:
-            started.result()
+    with ExitStack() as stack:
+        with ThreadPoolExecutor(len(systems)) as pool:
+            entering = [pool.submit(stack.enter_context, system) for system in systems.values()]
+        for entered in entering:
+            entered.result()
         yield {
             side: Arm(side, system, stack.enter_context(Probe()))
             for side, system in systems.items()

@@ -4,7 +4,9 @@ The environment variable SURGE_NOTEBOOK_SIZE says how thoroughly:
 
     tiny    a small dataset and a glance at everything: to test that a notebook runs
     quick   for you, here and now (the default)
-    full    for the record: the rows go to `notebooks/results`, from which the chapters are made
+    full    for numbers to publish
+
+The rows go to `.surge/results`, or where SURGE_RESULTS says.
 """
 
 import os
@@ -20,7 +22,7 @@ from rich.console import Console
 
 from lab import blocks, counters, figures, load, paired, progress, themes
 from lab import predict as predictions
-from lab.results import COMMITTED, RECENT, Effort, Row, record, rows
+from lab.results import RECENT, Effort, Row, record, rows
 from lab.shop import Shop, serve
 from lab.words import number, sentence
 from stack.checkpoint import Size, find
@@ -36,15 +38,15 @@ class Scale:
     effort: Effort
     most_shoppers: int
     crowd_seconds: int
-    results: Path | None
 
 
 SCALES = {
-    "tiny": Scale("tiny", "quick", most_shoppers=5, crowd_seconds=2, results=None),
-    "quick": Scale("full", "quick", most_shoppers=500, crowd_seconds=10, results=RECENT),
-    "full": Scale("full", "full", most_shoppers=500, crowd_seconds=30, results=COMMITTED),
+    "tiny": Scale("tiny", "quick", most_shoppers=5, crowd_seconds=2),
+    "quick": Scale("full", "quick", most_shoppers=500, crowd_seconds=10),
+    "full": Scale("full", "full", most_shoppers=500, crowd_seconds=30),
 }
 SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
+RESULTS = Path(os.environ.get("SURGE_RESULTS", RECENT))
 if SCALE is SCALES["tiny"]:
     paired.PACES["quick"] = paired.Pace(starts=1, rounds=1, slice_seconds=0.2, warm_seconds=0.2)
 
@@ -68,7 +70,7 @@ def reveal(which: str) -> None:
     """Hold your answers against what was counted and measured here."""
     step = find(which)
     mine = progress.load().step(step.name).predictions
-    measured = list(rows(SCALE.results)) if SCALE.results else []
+    measured = list(rows(RESULTS))
     lines = []
     for asked in step.predictions:
         answer, true = mine.get(asked.truth), predictions.truth(step, asked, measured)
@@ -83,15 +85,24 @@ def reveal(which: str) -> None:
     show(blocks.table(["question", "you", "here", ""], lines))
 
 
-def count(which: str, directory: Path | None = None) -> None:
-    """Count a step's claims, on your own code if you name its folder."""
+def count(which: str, directory: Path | None = None, counter: str = "") -> None:
+    """Count a step's claims.
+
+    Args:
+        which: the step.
+        directory: your own code, if it is that which should keep them.
+        counter: only claims about this one.
+    """
     step = find(which)
-    sized = [claim.model_copy(update={"size": SCALE.size}) for claim in step.claims]
-    if SCALE.size == "tiny":
-        step = step.model_copy(update={"claims": sized})
+    claims = [
+        claim if SCALE.size == "full" else claim.model_copy(update={"size": SCALE.size})
+        for claim in step.claims
+        if counter in ("", claim.counter)
+    ]
     lines = []
-    for row in counters.claims(step, directory):
-        keep(row)
+    for row in counters.claims(step.model_copy(update={"claims": claims}), directory):
+        if directory is None:
+            keep(row)
         holds = "✓ yes" if row.holds else "✕ **no**"
         lines.append([row.name, f"`{row.counter}`", row.expected, number(row.value), holds])
     show(blocks.table(["claim", "counter", "claimed", "counted", "holds"], lines))
@@ -109,22 +120,22 @@ def measure(a: str, b: str, workload: str, directory: Path | None = None) -> Non
     show(blocks.sides(row))
 
 
-def crowd(a: str, b: str, journey: str, shoppers: int = 100) -> None:
-    """Send the same Locust crowd to two checkpoints, one after the other."""
+def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
+    """Send the same Locust crowd to each of the steps, one after the other."""
+    shoppers = min(shoppers, SCALE.most_shoppers)
     met = {}
     lines = []
-    shoppers = min(shoppers, SCALE.most_shoppers)
-    for which in (a, b):
+    for which in steps:
+        label = find(which).label
         with up(which) as shop:
-            outcome = load.run(
-                shop.system.url, journey, shoppers, SCALE.crowd_seconds, False, Console()
-            )
-        total, label = outcome.total, find(which).label
+            url = shop.system.url
+            outcome = load.run(url, journey, shoppers, SCALE.crowd_seconds, False, Console())
+        if outcome.rejected:
+            show(f"**{label}: rejected, {outcome.rejected}**")
+        total = outcome.total
         met[label] = total.times
         waits = [total.percentile(percent) for percent in (50, 95, 99)]
         lines.append([label, total.requests, total.failures, number(total.per_second), *waits])
-        if outcome.rejected:
-            show(f"**{label}: rejected, {outcome.rejected}**")
     show(f"{shoppers} shoppers, journey *{journey}*, {SCALE.crowd_seconds} s each:")
     if all(met.values()):
         draw(figures.latency(met), figures.alt_latency(met))
@@ -133,29 +144,40 @@ def crowd(a: str, b: str, journey: str, shoppers: int = 100) -> None:
 
 
 def up(
-    which: str, directory: Path | None = None, max_connections: int = 100
+    which: str,
+    directory: Path | None = None,
+    max_connections: int = 100,
+    environment: dict[str, str] | None = None,
 ) -> AbstractContextManager[Shop]:
-    """Bring a step up, to look around: `with up("05") as shop: shop.get("/products/1")`."""
-    return serve(find(which), directory, SCALE.size, max_connections)
+    """Bring a step up, to look around: `with up("05") as shop: shop.get("/products/1")`.
+
+    Args:
+        which: the step.
+        directory: your own code in its place.
+        max_connections: what PostgreSQL allows the service.
+        environment: settings of the service, such as `{"POOL_SIZE": "5"}`.
+    """
+    return serve(find(which), directory, SCALE.size, max_connections, environment or {})
 
 
-def what_if(which: str, name: str, file: str, old: str, new: str) -> Path:
-    """Copy a step to `work/NN-name` with one change, to see what it does; gives the folder.
+def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path:
+    """Copy a step to `work/NN-name` with some text of one file replaced; gives the folder.
 
     Raises:
-        StackError: the file does not say `old`.
+        StackError: the file does not have the text to be replaced.
     """
     step = find(which)
     target = ROOT / "work" / f"{step.number:02d}-{name}"
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(
-        step.directory, target, ignore=shutil.ignore_patterns("__pycache__", "*.log", "*.md")
-    )
+    ignore = shutil.ignore_patterns("__pycache__", "*.log", "README.md", "checkpoint.toml")
+    shutil.copytree(step.directory, target, ignore=ignore)
     changed = target / file
     text = changed.read_text(encoding="utf-8")
-    if old not in text:
-        raise StackError(f"{file} of {step.label} does not say {old!r}: change the experiment.")
-    changed.write_text(text.replace(old, new), encoding="utf-8")
+    for old, new in changes:
+        if old not in text:
+            raise StackError(f"{file} of {step.label} does not have {old!r}: mend the experiment.")
+        text = text.replace(old, new)
+    changed.write_text(text, encoding="utf-8")
     return target
 
 
@@ -175,6 +197,6 @@ def draw(figure: Figure, alt: str) -> None:
 
 
 def keep(row: Row) -> None:
-    """Record a row where this notebook's size says."""
-    if SCALE.results:
-        record(row, SCALE.results)
+    """Record a row, unless the run was only to see whether the notebook runs."""
+    if SCALE.size == "full":
+        record(row, RESULTS)

@@ -9,6 +9,7 @@
     figure A B WORKLOAD        every pair of the same, as a figure with its table
     ladder [WORKLOAD]          every step on one workload (detail), as a figure with its table
 
+Where a block compares, B may be an experiment of A's notebook, such as `work/02-no-index`.
 Numbers come from the rows committed under `notebooks/results`, and from nowhere else.
 """
 
@@ -159,8 +160,8 @@ def not_recorded(a: str, b: str, workload: str) -> str:
 
 
 def command(a: str, b: str, workload: str) -> str:
-    """How to make a comparison."""
-    return f"`surge compare {a} {b} --workload {workload}`"
+    """How to make a comparison; experiments are made in the notebook."""
+    return f"`surge lab {a}`" if "/" in b else f"`surge compare {a} {b} --workload {workload}`"
 
 
 def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

@@ -104,7 +104,9 @@ def load(
     step = find(which)
     dataset.prepare("full", console)
     with System(step) as system:
-        loads.run(system.url, journey, users, time, ui, console)
+        outcome = loads.run(system.url, journey, users, time, ui, console)
+    console.print(tables.crowd(outcome))
+    raise typer.Exit(1 if outcome.rejected else 0)
 
 
 @app.command()

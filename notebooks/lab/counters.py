@@ -5,7 +5,8 @@ A run starts a fresh system, sends exactly so many requests over so many connect
     sql.statements           per request: top-level statements of the service's role. BEGIN, COMMIT,
                              SET and the like are not counted. A pool's `SELECT 1` before each use
                              is a round trip like any other, and is.
-    sql.rows, sql.blocks     per request: rows returned or changed; 8 kB blocks looked at
+    sql.rows, sql.blocks     per request: rows returned or changed; 8 kB blocks looked at (exact
+                             for reads; writes look for free space, which varies by a few percent)
     sql.seq_rows             per request: rows read by sequential scans
     sql.sessions             connections the service opened during the run
     app.threads.max          threads of the service's processes, at the most
@@ -27,6 +28,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +44,7 @@ from stack.errors import StackError
 from stack.system import System, turn
 
 SLOW_STEP = re.compile(r"Executing .* took [\d.]+ seconds")
+DEBUG = {"PYTHONASYNCIODEBUG": "1", "PYTHONPATH": str(Path(__file__).parent / "injected")}
 STEADY = 0.5
 """Held calls are all there when for so many seconds no new one came."""
 
@@ -81,7 +84,7 @@ def count(checkpoint: Checkpoint, claim: Claim, directory: Path | None = None) -
         checkpoint,
         directory,
         size=claim.size,
-        environment={**claim.environment, **({"PYTHONASYNCIODEBUG": "1"} if debug else {})},
+        environment={**claim.environment, **(DEBUG if debug else {})},
         max_connections=claim.max_connections,
         partners=claim.partners,
     )
@@ -154,13 +157,13 @@ def run_key(claim: Claim) -> str:
 def most_threads(pids: list[int], done: Callable[[], bool]) -> int:
     """The most threads a tier's processes had together."""
     most = 0
-    while True:
-        roots = [psutil.Process(pid) for pid in pids]
-        family = [*roots, *(child for root in roots for child in root.children(recursive=True))]
-        most = max(most, sum(process.num_threads() for process in family))
-        if done():
-            return most
+    while not done():
+        with suppress(psutil.NoSuchProcess):  # a child that ended meanwhile: look again
+            roots = [psutil.Process(pid) for pid in pids]
+            children = [child for root in roots for child in root.children(recursive=True)]
+            most = max(most, sum(process.num_threads() for process in (*roots, *children)))
         time.sleep(0.02)
+    return most
 
 
 def partner_stats(system: System) -> dict[str, int]:

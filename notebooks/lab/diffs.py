@@ -46,7 +46,7 @@ def render(a: Checkpoint, b: Checkpoint, stat: bool, console: Console) -> None:
     """Print the difference: coloured in a terminal, the bare unified diff anywhere else."""
     found = changes(a, b)
     if not found:
-        console.print(f"{a.label} and {b.label} are the same.", highlight=False)
+        console.print(f"{a.label} and {b.label} are the same.", highlight=False, soft_wrap=True)
         return
     for line in _stat(found) if stat else chain.from_iterable(map(_coloured, found)):
         console.print(line, soft_wrap=True)

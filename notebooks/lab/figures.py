@@ -4,44 +4,33 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf, log10
 from textwrap import fill
 from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lab import ladder as ladders
 from lab.judge import cost as cost_of
 from lab.ladder import Point
 from lab.results import Comparison, Interval, Row
 from lab.stats import INDIFFERENCE
-from lab.themes import LIGHT, STYLE, Theme, name, plain, sheet
+from lab.themes import LIGHT, STYLE, Theme, label, lines, name, plain, round_ticks, sheet
+from lab.waits import Waits, curve, nines, within
 from lab.words import cost, number, ratio, sentence, times, verdict
 
 Shape = Literal["wide", "tall"]
 Table = list[list[str]]
 """A header, then lines."""
-Times = Mapping[str, Mapping[int, int]]
-"""Whose answers, and how many of them took how many milliseconds."""
+Answers = Mapping[str, Waits]
+"""Whose answers, and how long they took."""
 
 TALL = 4.0
 """Inches across for a phone."""
 ROW = 0.42
 """Inches for a line of a figure."""
-TICKS = {
-    most: [digit * 10.0**power for power in range(-4, 8) for digit in digits]
-    for most, digits in {
-        3: (1, 1.1, 1.25, 1.5, 2, 3, 4, 5, 6, 7, 8, 9),
-        30: (1, 2, 5),
-        500: (1, 3),
-        inf: (1,),
-    }.items()
-}
-"""Round numbers to mark on a scale whose ends differ by less than so many times."""
 PERCENTILES = [50.0, 90.0, 99.0, 99.9]
 
 
@@ -61,7 +50,7 @@ def ladder(
             axes = figure.subplots(3, 1)
         for ax, draw in zip(axes, panels, strict=True):
             plain(ax, theme)
-            _lines(ax, [point.label for point in points], theme)
+            lines(ax, [point.label for point in points], theme)
             draw(ax, points, theme)
     return figure
 
@@ -84,7 +73,7 @@ def data_ladder(rows: Sequence[Row], workload: str) -> Table:
     points = ladders.points(rows, workload)
     tiers = _tiers(points)
     header = ["step", "requests a second", "against the step before", "CPU ms a request"]
-    lines = [
+    body = [
         [
             point.label,
             number(point.throughput),
@@ -97,7 +86,7 @@ def data_ladder(rows: Sequence[Row], workload: str) -> Table:
         ]
         for point in points
     ]
-    return [[*header, *(f"of it {tier}" for tier in tiers), "p99 ms"], *lines]
+    return [[*header, *(f"of it {tier}" for tier in tiers), "p99 ms"], *body]
 
 
 def comparison(row: Comparison, theme: Theme = LIGHT, shape: Shape = "wide") -> Figure:
@@ -116,7 +105,7 @@ def comparison(row: Comparison, theme: Theme = LIGHT, shape: Shape = "wide") -> 
             said = ratio(interval, row.at_least and what == "throughput")
             beside = ax.get_yaxis_transform()
             ax.text(1.03, place, said, transform=beside, color=theme.ink, va="center")
-        _lines(ax, [what for what, _, _ in measured], theme)
+        lines(ax, [what for what, _, _ in measured], theme)
         name(ax, "", f"right of 1x, {row.b} is better", theme)
         figure.suptitle(
             fill(title, 66 if shape == "wide" else 36),
@@ -141,14 +130,14 @@ def alt_comparison(row: Comparison) -> str:
 
 def data_comparison(row: Comparison) -> Table:
     """The numbers of the comparison figure."""
-    lines = [
+    body = [
         [what, times(interval.median), times(interval.low), times(interval.high), str(len(pairs))]
         for what, pairs, interval in _ratios(row)
     ]
-    return [["", "median", "low", "high", "pairs"], *lines]
+    return [["", "median", "low", "high", "pairs"], *body]
 
 
-def latency(answers: Times, theme: Theme = LIGHT, shape: Shape = "wide") -> Figure:
+def latency(answers: Answers, theme: Theme = LIGHT, shape: Shape = "wide") -> Figure:
     """How long which share of the answers took, one line for each of `answers`."""
     with mpl.rc_context(STYLE):
         figure = sheet(7.2 if shape == "wide" else TALL, 3.4, theme)
@@ -157,40 +146,39 @@ def latency(answers: Times, theme: Theme = LIGHT, shape: Shape = "wide") -> Figu
         ax.grid(axis="y", color=theme.faint, linewidth=1)
         ax.set_yscale("log")
         colours = [theme.old, theme.new, *theme.tiers.values()]
-        for (label, counts), colour, dash in zip(
+        for (who, waits), colour, dash in zip(
             answers.items(), colours, ["--", "-", ":", "-."], strict=False
         ):
-            x, y = _curve(counts)
+            x, y = curve(waits)
             ax.plot(x, y, dash, color=colour, linewidth=2.2)
-            ax.annotate(f" {label}", (x[-1], y[-1]), color=colour, va="center", fontweight="bold")
-        ax.set_xticks([_nines(p) for p in PERCENTILES], [f"{p:g} %" for p in PERCENTILES])
-        _round_ticks(ax.yaxis, *ax.get_ylim())
+            ax.annotate(f" {who}", (x[-1], y[-1]), color=colour, va="center", fontweight="bold")
+        ax.set_xticks([nines(p) for p in PERCENTILES], [f"{p:g} %" for p in PERCENTILES])
+        round_ticks(ax.yaxis, ax.get_ylim())
         name(ax, "Milliseconds to an answer", "so many answers came within that time", theme)
     return figure
 
 
-def alt_latency(answers: Times) -> str:
+def alt_latency(answers: Answers) -> str:
     """The latency figure in words."""
-    said = [
-        f"{label}: half of the answers within {number(_within(counts, 50))} ms, "
-        f"99 % within {number(_within(counts, 99))} ms"
-        for label, counts in answers.items()
-    ]
-    return ". ".join([*said, ""]).strip()
+    return " ".join(
+        f"{who}: half of the answers within {_said(waits, 50)} ms, 99 % within "
+        f"{_said(waits, 99)} ms."
+        for who, waits in answers.items()
+    )
 
 
-def data_latency(answers: Times) -> Table:
+def data_latency(answers: Answers) -> Table:
     """The numbers of the latency figure."""
     header = ["", "answers", *(f"{percent:g} % within, ms" for percent in PERCENTILES)]
-    lines = [
-        [
-            label,
-            f"{sum(counts.values()):,}",
-            *(number(_within(counts, percent)) for percent in PERCENTILES),
-        ]
-        for label, counts in answers.items()
+    body = [
+        [who, f"{sum(waits.values()):,}", *(_said(waits, percent) for percent in PERCENTILES)]
+        for who, waits in answers.items()
     ]
-    return [header, *lines]
+    return [header, *body]
+
+
+def _said(waits: Waits, percent: float) -> str:
+    return number(within(waits, percent) or 0)
 
 
 def _capacity(ax: Axes, points: list[Point], theme: Theme) -> None:
@@ -206,7 +194,7 @@ def _costs(ax: Axes, points: list[Point], theme: Theme) -> None:
         ax.barh(range(len(points)), widths, 0.62, left, color=colour, edgecolor=edge, label=tier)
         left = [x + width for x, width in zip(left, widths, strict=True)]
     for place, total in enumerate(left):
-        _label(ax, (total, place), number(total), theme)
+        label(ax, (total, place), number(total), theme)
     ax.set_xlim(0, max(left) * 1.25)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
@@ -232,10 +220,10 @@ def _dots(ax: Axes, values: list[float], notes: list[str], theme: Theme) -> None
     ax.plot(values, range(len(values)), color=theme.muted, linewidth=1)
     ax.plot(values, range(len(values)), "o", color=theme.new, markersize=8)
     for place, (value, note) in enumerate(zip(values, notes, strict=True)):
-        _label(ax, (value, place), f"{number(value)}{note}", theme)
+        label(ax, (value, place), f"{number(value)}{note}", theme)
     low, high = min(values) / 1.4, max(values) * 1.4
     ax.set_xlim(low, high * (high / low) ** 0.6)  # room for the label of the rightmost dot
-    _round_ticks(ax.xaxis, *ax.get_xlim())
+    round_ticks(ax.xaxis, ax.get_xlim())
 
 
 def _step(point: Point) -> str:
@@ -244,26 +232,6 @@ def _step(point: Point) -> str:
         return ""
     sign = {"cannot tell": "≈ "}.get(point.step.verdict, "≥ " if point.step.at_least else "")
     return f"  ({sign}{times(point.step.ratio.throughput.median)})"
-
-
-def _lines(ax: Axes, labels: list[str], theme: Theme) -> None:
-    """A line for each label, from the top down."""
-    ax.set_yticks(range(len(labels)), labels)
-    ax.tick_params(axis="y", colors=theme.ink, labelsize=10)
-    ax.set_ylim(len(labels) - 0.5, -0.6)
-
-
-def _label(ax: Axes, at: tuple[float, float], said: str, theme: Theme) -> None:
-    text = ax.annotate(said, at, (9, 0), textcoords="offset points", va="center", color=theme.ink)
-    text.set_bbox({"facecolor": theme.paper, "edgecolor": "none", "pad": 1})
-
-
-def _round_ticks(axis: Axis, low: float, high: float) -> None:
-    """Few ticks at round numbers on a scale of ratios."""
-    ticks = next(ticks for most, ticks in TICKS.items() if high / low < most)
-    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
 
 
 def _tiers(points: list[Point]) -> list[str]:
@@ -294,8 +262,7 @@ def _ratio_axis(ax: Axes, values: list[float]) -> None:
     low, high = low / air, high * air
     ax.set_xscale("log")
     ax.set_xlim(low, high)
-    _round_ticks(ax.xaxis, low, high)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    round_ticks(ax.xaxis, (low, high), "x")
 
 
 def _strip(ax: Axes, place: int, pairs: list[float], interval: Interval, theme: Theme) -> None:
@@ -303,25 +270,3 @@ def _strip(ax: Axes, place: int, pairs: list[float], interval: Interval, theme: 
     ax.plot(pairs, spread, "o", color=theme.new, markersize=4, alpha=0.5, markeredgewidth=0)
     ax.plot([interval.low, interval.high], [place, place], color=theme.new, linewidth=3)
     ax.plot(interval.median, place, "D", color=theme.new, markeredgecolor=theme.paper, markersize=8)
-
-
-def _nines(percent: float) -> float:
-    """Where a percentile stands on an axis that gives the slowest ever more room."""
-    return -log10(1 - percent / 100)
-
-
-def _curve(counts: Mapping[int, int]) -> tuple[list[float], list[float]]:
-    """The percentiles from the 20th to the last that the number of answers can bear."""
-    last = max(log10(sum(counts.values())), 1.0)
-    places = [0.1 + (last - 0.1) * step / 200 for step in range(201)]
-    return places, [_within(counts, 100 * (1 - 10**-place)) for place in places]
-
-
-def _within(counts: Mapping[int, int], percent: float) -> float:
-    """The time within which this share of the answers came."""
-    left = sum(counts.values()) * percent / 100
-    for milliseconds, count in sorted(counts.items()):
-        left -= count
-        if left <= 0:
-            return milliseconds
-    raise ValueError("no answers, no percentile")

@@ -15,6 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lab.waits import within
 from stack.account import account
 from stack.errors import StackError
 from stack.ports import free_port, is_free
@@ -52,12 +53,7 @@ class Visit:
 
     def percentile(self, percent: float) -> int | None:
         """The time within which this share of the answers came; None without answers."""
-        left = sum(self.times.values()) * percent / 100
-        for milliseconds, count in sorted(self.times.items()):
-            left -= count
-            if left <= 0:
-                return milliseconds
-        return None
+        return within(self.times, percent)
 
 
 @dataclass(frozen=True)

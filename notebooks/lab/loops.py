@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from random import Random
 from time import perf_counter_ns
+from typing import Any
 from urllib.parse import urlsplit
 
 from lab.plan import SECOND, Plan
@@ -39,6 +40,7 @@ class Loop:
         self.body_bytes = 0
         self.started = 0
         self.finished = asyncio.Event()
+        self.failure: Exception | None = None
 
     async def begin(self) -> None:
         """Offer the first requests."""
@@ -56,6 +58,7 @@ class Loop:
 
     async def run(self) -> float:
         """Offer the load and wait for all answers; the seconds from the first request on."""
+        asyncio.get_running_loop().set_exception_handler(self._failed)
         watch = asyncio.create_task(self._watch())
         await self.begin()
         await self.finished.wait()
@@ -63,6 +66,8 @@ class Loop:
         await watch
         for lane in self.lanes:
             lane.close()
+        if self.failure:
+            raise self.failure
         return seconds
 
     def next(self) -> Request:
@@ -96,6 +101,11 @@ class Loop:
             now = perf_counter_ns()
             self.lags.append(now - due)
             self.give_up(now - int(self.plan.timeout * SECOND))
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A mistake in a callback ends the run; asyncio would only log it, and we would hang."""
+        self.failure = context.get("exception") or RuntimeError(context["message"])
+        self.finished.set()
 
 
 class Closed(Loop):
@@ -157,7 +167,8 @@ class Open(Loop):
             else:
                 self.waiting.append(intended)
         if self.arrivals:
-            signal.setitimer(signal.ITIMER_REAL, (self.arrivals[0] - now) / SECOND)
+            # Never 0, which would stop the clock.
+            signal.setitimer(signal.ITIMER_REAL, max(1e-5, (self.arrivals[0] - now) / SECOND))
         else:
             self._finish_when_idle()
 

@@ -62,7 +62,7 @@ def comparison(a: str, b: str, workload: str) -> Picture | None:
     if row is None or row.ratio is None:
         return None
     return Picture(
-        name=f"{a}-{b}-{workload}",
+        name=f"{a}-{b}-{workload}".replace("/", "-"),
         rows=[row],
         alt=figures.alt_comparison(row),
         data=figures.data_comparison(row),
@@ -85,10 +85,20 @@ def climb(workload: str = "detail") -> Picture | None:
 
 
 def compared(a: str, b: str, workload: str) -> Comparison | None:
-    """The newest committed comparison of two checkpoints on a workload."""
-    wanted = (find(a).label, find(b).label, workload)
+    """The newest committed comparison of two checkpoints on a workload.
+
+    `b` may be an experiment of a notebook, such as `work/02-no-index`.
+    """
+    wanted = (label(a), label(b), workload)
     found = (row for row in committed() if (row.a, row.b, row.workload) == wanted)
     return next(found, None)
+
+
+def label(which: str) -> str:
+    """What a row calls a checkpoint or an experiment."""
+    folder = which.removeprefix("work/")
+    step = find(folder.partition("-")[0]).label
+    return step if folder == which else f"{step} ({which})"
 
 
 def committed() -> list[Comparison]:

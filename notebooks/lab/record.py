@@ -1,9 +1,10 @@
 """Makes the numbers of the book, on a machine that does nothing else.
 
-    python -m lab.record [NN …]
+    python -m lab.record [--quick] [NN …]
 
-It runs the notebooks at full length, which count every claim, measure every step and leave rows
-under `notebooks/results`; fills the gaps in the ladders; and generates the chapters anew.
+It runs the notebooks at full length (quickly, to try it out), which count every claim and measure
+every step, and keeps their rows under `notebooks/results`; it measures what the ladders still lack,
+and makes the chapters' blocks anew.
 """
 
 import os
@@ -15,7 +16,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from lab import ladder, paired
-from lab.results import COMMITTED, Comparison, record, rows
+from lab.results import COMMITTED, Comparison, Effort, record, rows
 from lab.sync import sync
 from stack.checkpoint import Checkpoint, before, checkpoints, find
 from stack.paths import ROOT
@@ -27,15 +28,18 @@ MOST_SECONDS = 3_600
 """For one cell."""
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Record the checkpoints named, or all."""
+    names = [name for name in arguments if name != "--quick"]
+    effort: Effort = "quick" if "--quick" in arguments else "full"
+    os.environ["SURGE_RESULTS"] = str(COMMITTED)
     for step in [find(name) for name in names] or checkpoints():
         began = datetime.now(UTC)
         path = NOTEBOOKS / f"{step.directory.name}.ipynb"
         notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-        execute(notebook, "full")
+        execute(notebook, effort)
         nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
-        fill(step, began)
+        fill(step, began, effort)
         newest_only()
         print(f"{step.label}: {datetime.now(UTC) - began}", flush=True)
     for stale in sync(check=False):
@@ -52,6 +56,7 @@ def execute(notebook: NotebookNode, size: str) -> None:
         notebook,
         timeout=MOST_SECONDS,
         kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
         record_timing=False,  # times of day would make every run a change
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     )
@@ -59,7 +64,7 @@ def execute(notebook: NotebookNode, size: str) -> None:
     notebook.metadata.pop("language_info", None)
 
 
-def fill(step: Checkpoint, began: datetime) -> None:
+def fill(step: Checkpoint, began: datetime, effort: Effort) -> None:
     """Measure what the ladders show of a step and its notebook, begun then, did not."""
     below = before(step)
     if below is None:
@@ -72,7 +77,7 @@ def fill(step: Checkpoint, began: datetime) -> None:
         and row.recorded_at >= began
     }
     missing = [workload for workload in LADDERS if workload not in measured]
-    for row in paired.compare_many(below, step, missing, "full") if missing else []:
+    for row in paired.compare_many(below, step, missing, effort) if missing else []:
         record(row, COMMITTED)
 
 

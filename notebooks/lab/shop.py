@@ -19,7 +19,7 @@ from stack.postgres import OWNER
 from stack.system import System, turn
 
 STATEMENTS = """
-    SELECT sum(calls)::int, sum(rows)::int, query
+    SELECT sum(calls)::int, sum(rows)::int, sum(shared_blks_hit + shared_blks_read)::int, query
     FROM pg_stat_statements
     WHERE userid = %s::regrole AND toplevel AND query !~ 'pg_catalog|pg_type|current_schema'
     GROUP BY query
@@ -33,6 +33,7 @@ class Statement:
 
     calls: int
     rows: int
+    blocks: int
     text: str
 
 
@@ -90,12 +91,23 @@ class Shop:
 
 @contextmanager
 def serve(
-    checkpoint: Checkpoint, directory: Path | None, size: Size, max_connections: int
+    checkpoint: Checkpoint,
+    directory: Path | None,
+    size: Size,
+    max_connections: int,
+    environment: dict[str, str],
 ) -> Iterator[Shop]:
     """Bring a checkpoint up on a fresh copy of the data, and take it down at the end."""
+    system = System(
+        checkpoint,
+        directory,
+        size=size,
+        max_connections=max_connections,
+        environment=environment,
+    )
     unlimited = httpx2.Limits(max_connections=None)
     with (
-        System(checkpoint, directory, size=size, max_connections=max_connections) as system,
+        system,
         httpx2.Client(base_url=system.url, limits=unlimited, timeout=60) as client,
     ):
         yield Shop(system, client)

@@ -52,6 +52,7 @@ class Ledger:
     def __enter__(self) -> Self:
         self.connection = psycopg.connect(self.url, autocommit=True)
         self._wait("the service to finish its start", BUSY)
+        time.sleep(0.1)  # a backend whose client hung up needs a moment to hand in its numbers
         self.connection.execute("SELECT pg_stat_force_next_flush()")  # our own session is old news
         self.connection.execute("SELECT pg_stat_statements_reset()")
         self._before = self._totals()

@@ -1,14 +1,19 @@
 """How figures look, in light and in dark, and how they become files."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from lab.words import number
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ DARK = Theme(
 )
 
 FONT = "DejaVu Sans"
-"""Comes with matplotlib, so a figure is the same on every machine; it is wide, so others fit too."""
+"""Comes with matplotlib: a figure is the same on every machine. Wide, so other fonts fit too."""
 
 STYLE: Any = {
     "font.family": FONT,
@@ -57,6 +62,17 @@ STYLE: Any = {
     "xtick.major.size": 0,
     "ytick.major.size": 0,
 }
+
+TICKS = {
+    most: [digit * 10.0**power for power in range(-4, 8) for digit in digits]
+    for most, digits in {
+        3: (1, 1.1, 1.25, 1.5, 2, 3, 4, 5, 6, 7, 8, 9),
+        30: (1, 2, 5),
+        500: (1, 3),
+        inf: (1,),
+    }.items()
+}
+"""Round numbers for a scale whose ends differ by less than so many times."""
 
 
 def sheet(width: float, height: float, theme: Theme) -> Figure:
@@ -77,6 +93,28 @@ def name(ax: Axes, title: str, below: str, theme: Theme) -> None:
     """Say above what is shown, and below how to read it."""
     ax.set_title(title, loc="left", pad=9, color=theme.ink, fontsize=10.5, fontweight="bold")
     ax.set_xlabel(below, color=theme.muted, fontsize=9)
+
+
+def lines(ax: Axes, labels: Sequence[str], theme: Theme) -> None:
+    """Give each label a line, from the top down."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.tick_params(axis="y", colors=theme.ink, labelsize=10)
+    ax.set_ylim(len(labels) - 0.5, -0.6)
+
+
+def label(ax: Axes, at: tuple[float, float], said: str, theme: Theme) -> None:
+    """Write a value beside its mark."""
+    text = ax.annotate(said, at, (9, 0), textcoords="offset points", va="center", color=theme.ink)
+    text.set_bbox({"facecolor": theme.paper, "edgecolor": "none", "pad": 1})
+
+
+def round_ticks(axis: Axis, ends: tuple[float, float], unit: str = "") -> None:
+    """Few ticks, at round numbers, on a scale where equal steps are equal ratios."""
+    low, high = ends
+    ticks = next(ticks for most, ticks in TICKS.items() if high / low < most)
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value) + unit))
 
 
 def svg(figure: Figure) -> str:

@@ -73,7 +73,7 @@ class Server:
                 self.requests.append(await reader.readuntil(b"\r\n\r\n"))
                 answer = await self.reply(len(self.requests))
                 writer.write(answer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client hung up
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client hung up, or the test is over
         finally:
             writer.close()

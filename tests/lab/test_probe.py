@@ -129,6 +129,15 @@ def test_a_walk_asks_for_what_its_answers_name() -> None:
     assert asked == [1, 2, 3, 4, 1, 2, 3, 4, 1]
 
 
+def test_a_mistake_in_a_stream_ends_the_run_instead_of_hanging_it() -> None:
+    def stream() -> Iterator[Request]:
+        yield Request(get("/"), lambda body: 1 // 0)  # type: ignore[arg-type, return-value]
+        yield from itertools.repeat(Request(get("/")))
+
+    with pytest.raises(ZeroDivisionError):
+        run(Server(always(OK)), stream(), connections=2, count=50)
+
+
 def test_a_plan_and_a_result_survive_the_way_to_the_probe_and_back() -> None:
     plan = Plan("http://127.0.0.1:1", "list", 3, rate=10.5, seconds=1.0)
     assert Plan.read(plan.line()) == plan
@@ -190,15 +199,16 @@ def test_a_probe_goes_on_with_a_stream_from_plan_to_plan() -> None:
 )
 def test_an_injected_delay_is_seen_and_no_delay_is_not(b: float, expected: str) -> None:
     starts = []
-    with Server(after(0.004)).listening() as one, Server(after(b)).listening() as other:
+    with (
+        Server(after(0.004)).listening() as one,
+        Server(after(b)).listening() as other,
+        Probe() as probe,
+    ):
         for _ in range(3):
-            with Probe() as probe:
-                pairs = []
-                for order in ((one, other), (other, one)) * 2:
-                    speed = {
-                        url: probe.run(Plan(url, "detail", 2, seconds=0.15)).throughput
-                        for url in order
-                    }
-                    pairs.append(speed[other] / speed[one])
+            pairs = []
+            for order in ((one, other), (other, one)) * 2:
+                plans = {url: Plan(url, "detail", 2, seconds=0.1) for url in order}
+                speed = {url: probe.run(plan).throughput for url, plan in plans.items()}
+                pairs.append(speed[other] / speed[one])
             starts.append(pairs)
     assert verdict(interval(starts)) == expected

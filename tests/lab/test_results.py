@@ -96,7 +96,7 @@ def test_two_runs_at_once_do_not_write_into_each_others_rows(tmp_path: Path) -> 
 
 
 def test_a_row_with_a_field_nobody_knows_is_refused(tmp_path: Path) -> None:
-    line = CONTRACT.model_dump_json().replace('"passed"', '"past"')
+    line = CONTRACT.model_dump_json().replace('"passed"', '"passing": 1, "passed"')
     (tmp_path / "contract.jsonl").write_text(line + "\n")
     with pytest.raises(ValidationError):
         list(rows(tmp_path))

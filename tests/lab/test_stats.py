@@ -18,21 +18,21 @@ def experiment(truth: float, seed: int, starts: int = 3, pairs: int = 4) -> list
     return [[truth * math.exp(bias + rand.gauss(0, 0.1)) for _ in range(pairs)] for bias in biases]
 
 
-def verdicts(truth: float, runs: int = 100) -> list[str]:
+def verdicts(truth: float, runs: int = 50) -> list[str]:
     return [verdict(interval(experiment(truth, seed))) for seed in range(runs)]
 
 
 def test_two_identical_systems_are_hardly_ever_told_apart() -> None:
-    assert verdicts(1.0).count("cannot tell") >= 98
+    assert verdicts(1.0).count("cannot tell") >= 49
 
 
 def test_a_bias_of_five_percent_in_every_start_is_not_called_a_difference() -> None:
-    assert verdicts(1.05).count("cannot tell") >= 95
+    assert verdicts(1.05).count("cannot tell") >= 48
 
 
 @pytest.mark.parametrize(("truth", "expected"), [(1.3, "faster"), (1 / 1.3, "slower")])
 def test_a_step_of_thirty_percent_is_seen_in_most_quick_runs(truth: float, expected: str) -> None:
-    assert verdicts(truth).count(expected) >= 80
+    assert verdicts(truth).count(expected) >= 40
 
 
 def test_a_doubling_is_always_seen() -> None:
@@ -41,7 +41,7 @@ def test_a_doubling_is_always_seen() -> None:
 
 
 def test_the_interval_covers_the_truth_in_nine_of_ten_quick_runs() -> None:
-    found = [interval(experiment(1.5, seed)) for seed in range(200)]
+    found = [interval(experiment(1.5, seed)) for seed in range(100)]
     covered = [ratio for ratio in found if ratio.low <= 1.5 <= ratio.high]
     assert len(covered) / len(found) > 0.85
 

@@ -1,5 +1,6 @@
 """The shop: `uvicorn app.main:app` serves it."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,7 @@ open_log()
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
+    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
     async with open_client() as client:
         yield {"client": client}
     await engine.dispose()

@@ -27,7 +27,10 @@ async def start_report(new: NewReport, response: Response, session: Database) ->
         .where(Product.category == new.category)
         .order_by(Order.id)
     )
-    sold = (await session.execute(orders)).tuples().all()
+    rows = await session.stream(orders.execution_options(yield_per=500))
+    sold: list[tuple[int, int, int]] = []
+    async for some in rows.partitions():  # all in one go would hold the loop
+        sold.extend(some)
     await session.close()  # before the arithmetic, which needs no database
     result = await asyncio.to_thread(sales, new.category, sold)  # nor may it hold the loop
     report = Report(category=new.category, status="done", result=result)

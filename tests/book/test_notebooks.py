@@ -1,0 +1,49 @@
+"""Every notebook runs, and is kept with what it showed when it was recorded."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from lab.record import NOTEBOOKS, execute
+from stack.checkpoint import checkpoints
+
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+
+
+def read(path: Path) -> NotebookNode:
+    notebook: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    return notebook
+
+
+def code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_every_checkpoint_has_a_notebook() -> None:
+    names = {path.stem for path in PATHS}
+    assert {step.directory.name for step in checkpoints()} <= names
+
+
+@each
+def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
+    execute(read(path), "tiny")
+
+
+@each
+def test_a_notebook_is_kept_with_its_outputs_and_none_is_an_error(path: Path) -> None:
+    cells = code(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert sum(bool(cell.outputs) for cell in cells) > len(cells) // 2
+    for output in [output for cell in cells for output in cell.outputs]:
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr", output.text
+
+
+@each
+def test_a_notebook_predicts_counts_and_measures(path: Path) -> None:
+    source = "\n".join(cell.source for cell in code(read(path)))
+    for verb in ("predict(", "count(", "measure(", "reveal("):
+        assert verb in source

@@ -1,0 +1,93 @@
+"""A generated block is made anew from its source, and a broken marker is said in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from lab import blocks, listings, pictures, sync
+from stack.errors import StackError
+from stack.paths import ROOT
+
+FOLDER = ROOT / "chapters"
+
+SOURCE = '''
+LIMIT = 3
+
+
+class Shop:
+    # Why it is open.
+    @property
+    def open(self) -> bool:
+        return True
+
+
+async def ask(partner: str) -> None:
+    """Ask."""
+'''
+
+
+def test_a_block_is_filled_and_then_left_alone() -> None:
+    text = "# T\n\n<!-- stat 01 02 -->\nold\n<!-- end -->\n\nafter\n"
+    made = sync.generate(text, FOLDER)
+    assert "`indexes.sql`" in made
+    assert "old" not in made
+    assert made.startswith("# T\n")
+    assert made.endswith("<!-- end -->\n\nafter\n")
+    assert sync.generate(made, FOLDER) == made
+
+
+def test_a_listing_names_its_file_and_links_to_it() -> None:
+    made = blocks.make("listing", ["checkpoints/01_naive/app/products.py#get_product"], FOLDER)
+    assert "(../checkpoints/01_naive/app/products.py), `get_product`" in made
+    assert "```python\n@router.get" in made
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("LIMIT", "LIMIT = 3", "LIMIT = 3"),
+        ("Shop", "class Shop:", "        return True"),
+        ("Shop.open", "# Why it is open.", "    return True"),
+        ("ask", "async def ask(partner: str) -> None:", '    """Ask."""'),
+    ],
+)
+def test_a_region_is_the_whole_definition(name: str, first: str, last: str) -> None:
+    lines = listings.region(SOURCE, name).splitlines()
+    assert (lines[0], lines[-1]) == (first, last)
+
+
+def test_a_fence_is_longer_than_those_inside() -> None:
+    assert listings.fenced("text", "a ``` b") == "````text\na ``` b\n````"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<!-- stat 01 02 -->\n", "line 1: the block has no end"),
+        (
+            "<!-- stat 01 02 -->\n<!-- stat 01 02 -->\n<!-- end -->\n",
+            "line 1: the block has no end",
+        ),
+        ("\n<!-- end -->\n", "line 2: `<!-- end -->` ends no block"),
+        ("<!-- stat 01 -->\n<!-- end -->\n", "`stat 01` should be `stat A B`"),
+        ("<!-- diff 01 02 app/logs.py -->\n<!-- end -->\n", "is the same in 01 naive and 02"),
+        ("<!-- listing no/file.py -->\n<!-- end -->\n", "There is no file no/file.py"),
+        (
+            "<!-- listing checkpoints/01_naive/app/main.py#nothing -->\n<!-- end -->\n",
+            "main.py defines no nothing",
+        ),
+    ],
+)
+def test_a_broken_marker_is_said_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(StackError, match=r"^[^\n]*$") as caught:
+        sync.generate(text, FOLDER)
+    assert said in str(caught.value)
+
+
+def test_what_is_not_recorded_says_how_to_record_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "COMMITTED", tmp_path)
+    made = blocks.make("comparison", ["01", "02", "list"], FOLDER)
+    assert "Not recorded yet" in made
+    assert "`surge compare 01 02 --workload list`" in made
