@@ -5,17 +5,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from lab import climb as climbing
-from lab import dataset, diffs, paired, report, tables, turn
+from lab import dataset, diffs, paired, tables, turn, workloads
 from lab import load as loads
 from lab import predict as predictions
 from lab import progress as progresses
-from lab import sync as syncing
 from lab.results import Effort, record, rows
 from stack.checkpoint import Size, checkpoints, find
 from stack.errors import StackError
@@ -31,6 +30,7 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True, highlight=False)
 
+Journey = Literal["browse", "viral", "sale", "offers"]
 Which = Annotated[str, typer.Argument(metavar="NN", help="A checkpoint: 5, 05 or async.")]
 Full = Annotated[bool, typer.Option("--full", help="Measure longer, for numbers to publish.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -42,6 +42,8 @@ def climb(
     full: Full = False,
 ) -> None:
     """Start every checkpoint, prove it, count its claims, measure it against the step before."""
+    from lab import report  # here, because drawing takes a second to load that others need not wait
+
     last = find(to).number if to else sys.maxsize
     climbed = [step for step in checkpoints() if step.number <= last]
     for size in ("tiny", "full"):
@@ -81,10 +83,12 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two checkpoints on one workload; above 1 means B is better."""
+    steps = find(a), find(b)
+    workloads.workload(workload)
     quiet = errors if as_json else console
     dataset.prepare("full", quiet)
     with quiet.status(f"Measuring {workload}: fresh starts, alternating slices"):
-        row = paired.compare(find(a), find(b), workload, effort(full))
+        row = paired.compare(*steps, workload, effort(full))
     record(row)
     if as_json:
         print(row.model_dump_json(indent=2))
@@ -95,7 +99,7 @@ def compare(
 @app.command()
 def load(
     which: Which,
-    journey: Annotated[str, typer.Option(help="browse, viral, sale or offers.")] = "browse",
+    journey: Annotated[Journey, typer.Option(help="What the shoppers do.")] = "browse",
     users: Annotated[int, typer.Option(min=1, max=2000, help="Shoppers at once.")] = 50,
     time: Annotated[int, typer.Option(min=1, max=600, help="Seconds.")] = 20,
     ui: Annotated[bool, typer.Option("--ui", help="Open Locust's own page instead.")] = False,
@@ -186,6 +190,8 @@ def sync(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if stale.")] = False,
 ) -> None:
     """Bring the listings, tables and figures in the chapters up to date."""
+    from lab import sync as syncing  # here for the same reason as the report of a climb
+
     stale = syncing.sync(check)
     for path in stale:
         console.print(f"{'stale' if check else 'updated'}: {path}")

@@ -16,6 +16,7 @@ def prepare(size: Size, console: Console) -> None:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task(f"Building the {size} dataset (once)", total=None, visible=False)
 

@@ -17,7 +17,7 @@ import psycopg
 from stack.errors import StackError
 from stack.postgres import OWNER
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 # What drivers ask the catalogue, once per connection, is not the service's work.
 STATEMENTS = """

@@ -1,0 +1,120 @@
+"""The command: what a reader types, what the screen says, and how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from lab import cli, progress, turn
+from stack.checkpoint import find
+from stack.paths import ROOT
+from stack.ports import free_port
+
+SURGE = [sys.executable, "-c", "from lab.cli import main; main()"]
+COMMANDS = ["climb", "up", "compare", "load", "diff", "start", "check", "hint", "predict"]
+COMMANDS += ["sync", "lab"]
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """Runs commands with a progress file and a work folder of the test's own."""
+    monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
+    monkeypatch.setattr(turn, "WORK", tmp_path / "work")
+    monkeypatch.setattr(turn, "ROOT", tmp_path)
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    return CliRunner()
+
+
+def surge(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*SURGE, *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_help_names_every_command(runner: CliRunner) -> None:
+    shown = runner.invoke(cli.app, ["--help"])
+    assert shown.exit_code == 0
+    for command in COMMANDS:
+        assert f" {command} " in shown.output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(runner: CliRunner, command: str) -> None:
+    assert runner.invoke(cli.app, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["up", "99"],
+        ["up", "nonesuch"],
+        ["diff", "01", "x"],
+        ["compare", "04", "05", "--workload", "nonesuch"],
+        ["check", "05", "--json"],
+        ["start", "01"],
+        ["load", "01", "--journey", "nonesuch"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_answered_in_a_line_or_two(arguments: list[str], tmp_path: Path) -> None:
+    if (ROOT / "work" / "05").exists() and arguments[0] == "check":
+        pytest.skip("you have a version of your own in work/05")
+    ended = surge(*arguments)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    assert 1 <= len(ended.stderr.splitlines()) <= 8  # with the frame around a wrong option
+
+
+def test_hints_come_one_at_a_time_and_end(runner: CliRunner) -> None:
+    hints = find("05").hints
+    for number, hint in enumerate(hints, start=1):
+        shown = runner.invoke(cli.app, ["hint", "05"]).output
+        assert f"Hint {number} of {len(hints)}" in shown
+        assert hint.text.split()[0] in shown
+    assert runner.invoke(cli.app, ["hint", "05"]).exit_code != 0
+
+
+def test_a_start_is_not_overwritten_and_a_fresh_one_keeps_the_old(runner: CliRunner) -> None:
+    assert runner.invoke(cli.app, ["start", "05"]).exit_code == 0
+    mine = turn.WORK / "05" / "app" / "main.py"
+    mine.write_text("my work")
+    assert runner.invoke(cli.app, ["start", "05"]).exit_code != 0
+    assert mine.read_text() == "my work"
+    assert runner.invoke(cli.app, ["start", "05", "--fresh"]).exit_code == 0
+    assert mine.read_text() == (find("04").directory / "app" / "main.py").read_text()
+    assert [path.read_text() for path in turn.WORK.glob("05-*/app/main.py")] == ["my work"]
+
+
+def test_a_prediction_is_kept_and_a_word_is_no_number(runner: CliRunner) -> None:
+    answers = "many\n7\n" + "9\n" * 10
+    shown = runner.invoke(cli.app, ["predict", "05"], input=answers)
+    assert shown.exit_code == 0
+    assert "Error" in shown.output
+    kept = json.loads(progress.FILE.read_text())["steps"]["async"]["predictions"]
+    assert kept[find("05").predictions[0].truth] == 7
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_up_serves_until_it_is_ended_and_leaves_nothing(ending: signal.Signals) -> None:
+    port = free_port()
+    command = [*SURGE, "up", "02", "--port", str(port), "--size", "tiny"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        assert up.stdout
+        while not (line := up.stdout.readline()).startswith("ready "):
+            assert up.poll() is None
+        assert line.split()[1] == f"http://127.0.0.1:{port}"
+        assert httpx2.get(f"http://127.0.0.1:{port}/products/1").status_code == 200
+        assert surge("up", "01", "--port", str(port), "--size", "tiny").returncode == 2
+        servers = psutil.Process(up.pid).children(recursive=True)
+        up.send_signal(ending)
+        up.wait(30)
+    deadline = time.monotonic() + 30
+    while any(server.is_running() for server in servers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
