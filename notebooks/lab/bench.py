@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from IPython.display import Image, Markdown, display
@@ -25,6 +25,7 @@ from lab import predict as predictions
 from lab.results import RECENT, Effort, Row, record, rows
 from lab.shop import Shop, serve
 from lab.words import number, sentence
+from lab.workloads import WORKLOADS
 from stack.checkpoint import Size, find
 from stack.errors import StackError
 from stack.paths import ROOT
@@ -36,19 +37,23 @@ class Scale:
 
     size: Size
     effort: Effort
-    most_shoppers: int
+    shoppers: int
     crowd_seconds: int
+    claims: int
+    """At the most; likewise the shoppers."""
 
 
 SCALES = {
-    "tiny": Scale("tiny", "quick", most_shoppers=5, crowd_seconds=2),
-    "quick": Scale("full", "quick", most_shoppers=500, crowd_seconds=10),
-    "full": Scale("full", "full", most_shoppers=500, crowd_seconds=30),
+    "tiny": Scale("tiny", "quick", shoppers=3, crowd_seconds=1, claims=2),
+    "quick": Scale("full", "quick", shoppers=1_000, crowd_seconds=10, claims=100),
+    "full": Scale("full", "full", shoppers=1_000, crowd_seconds=30, claims=100),
 }
 SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
 RESULTS = Path(os.environ.get("SURGE_RESULTS", RECENT))
-if SCALE is SCALES["tiny"]:
-    paired.PACES["quick"] = paired.Pace(starts=1, rounds=1, slice_seconds=0.2, warm_seconds=0.2)
+
+if SCALE.size == "tiny":
+    paired.PACES["quick"] = paired.Pace(starts=1, rounds=1, slice_seconds=0.1, warm_seconds=0.1)
+    WORKLOADS.update({name: replace(found, connections=2) for name, found in WORKLOADS.items()})
 
 
 def predict(which: str, *answers: float) -> None:
@@ -98,7 +103,7 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
         claim if SCALE.size == "full" else claim.model_copy(update={"size": SCALE.size})
         for claim in step.claims
         if counter in ("", claim.counter)
-    ]
+    ][: SCALE.claims]
     lines = []
     for row in counters.claims(step.model_copy(update={"claims": claims}), directory):
         if directory is None:
@@ -122,7 +127,7 @@ def measure(a: str, b: str, workload: str, directory: Path | None = None) -> Non
 
 def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     """Send the same Locust crowd to each of the steps, one after the other."""
-    shoppers = min(shoppers, SCALE.most_shoppers)
+    shoppers = min(shoppers, SCALE.shoppers)
     met = {}
     lines = []
     for which in steps:
