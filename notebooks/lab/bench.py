@@ -29,6 +29,7 @@ from lab.workloads import WORKLOADS
 from stack.checkpoint import Size, find
 from stack.errors import StackError
 from stack.paths import ROOT
+from stack.system import System
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Scale:
 
 
 SCALES = {
-    "tiny": Scale("tiny", "quick", shoppers=3, crowd_seconds=1, claims=2),
+    "tiny": Scale("tiny", "quick", shoppers=20, crowd_seconds=1, claims=2),
     "quick": Scale("full", "quick", shoppers=1_000, crowd_seconds=10, claims=100),
     "full": Scale("full", "full", shoppers=1_000, crowd_seconds=30, claims=100),
 }
@@ -130,7 +131,7 @@ def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     shoppers = min(shoppers, SCALE.shoppers)
     met = {}
     lines = []
-    for which in steps:
+    for which in steps if SCALE.size == "full" else steps[-1:]:
         label = find(which).label
         with up(which) as shop:
             url = shop.system.url
@@ -162,7 +163,14 @@ def up(
         max_connections: what PostgreSQL allows the service.
         environment: settings of the service, such as `{"POOL_SIZE": "5"}`.
     """
-    return serve(find(which), directory, SCALE.size, max_connections, environment or {})
+    system = System(
+        find(which),
+        directory,
+        size=SCALE.size,
+        max_connections=max_connections,
+        environment=environment,
+    )
+    return serve(system, SCALE.shoppers)
 
 
 def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path:

@@ -186,4 +186,4 @@ def confess(environment: Any, **_: object) -> None:
         environment.process_exit_code = BUSY
     elif environment.runner.exceptions:
         environment.process_exit_code = CONFUSED
-    import sys; print("OVERSLEPT", overslept(), len(lateness), sorted(lateness)[len(lateness)//2], max(lateness), environment.runner.cpu_warning_emitted, file=open("/tmp/instr2/overslept","a"))
+    print("OVERSLEPT", overslept(), len(lateness), sorted(lateness)[len(lateness)//2], max(lateness), environment.runner.cpu_warning_emitted, file=open("/tmp/instr2/overslept","a"))

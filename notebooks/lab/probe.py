@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,7 @@ import uvloop
 from lab.loops import Closed, Open
 from lab.plan import Plan, Result
 from lab.wire import Request
-from lab.workloads import WORKLOADS
+from lab.workloads import workload
 from stack.errors import StackError
 from stack.seed.data import Size
 
@@ -60,16 +61,18 @@ class Probe:
         """Carry out a plan.
 
         Raises:
-            StackError: the probe ended; what it said is on the terminal.
+            StackError: there is no such workload, or the probe ended before its answer.
         """
+        workload(plan.workload)
         to, back = self.process.stdin, self.process.stdout
         assert to is not None
         assert back is not None
-        to.write(plan.line() + "\n")
-        to.flush()
+        with suppress(BrokenPipeError):  # it has ended; the missing answer says so
+            to.write(plan.line() + "\n")
+            to.flush()
         line = back.readline()
         if not line:
-            raise StackError("The load probe ended in the middle of a plan; see its words above.")
+            raise StackError("The load probe ended before its answer; see its words above.")
         return Result.read(line)
 
 
@@ -102,13 +105,13 @@ def main() -> None:
 
     @cache
     def stream(name: str, size: Size, seed: int) -> Iterator[Request]:
-        return WORKLOADS[name].requests(size, seed)
+        return workload(name).requests(size, seed)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for line in sys.stdin:
             plan = Plan.read(line)
             requests = stream(plan.workload, plan.size, plan.seed)
-            allowed = WORKLOADS[plan.workload].allowed
+            allowed = workload(plan.workload).allowed
             print(runner.run(drive(plan, requests, allowed)).line(), flush=True)
 
 

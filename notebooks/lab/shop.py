@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, LiteralString
 
 import httpx2
 import psycopg
 
 from lab.sql import Ledger
-from stack.checkpoint import Checkpoint, Size
 from stack.postgres import OWNER
 from stack.system import System, turn
 
@@ -49,9 +47,10 @@ class Rush:
 class Shop:
     """A running checkpoint; `client` speaks HTTP to it."""
 
-    def __init__(self, system: System, client: httpx2.Client) -> None:
+    def __init__(self, system: System, client: httpx2.Client, most_shoppers: int) -> None:
         self.system = system
         self.client = client
+        self.most_shoppers = most_shoppers
 
     def get(self, path: str) -> Any:
         """The JSON at a path."""
@@ -76,6 +75,7 @@ class Shop:
 
     def rush(self, shoppers: int, path: str, order: dict[str, object] | None = None) -> Rush:
         """Send so many shoppers at the same moment; with an `order`, they all POST it."""
+        shoppers = min(shoppers, self.most_shoppers)
         gate = threading.Barrier(shoppers)
 
         def shop(_: int) -> tuple[int, float]:
@@ -90,24 +90,9 @@ class Shop:
 
 
 @contextmanager
-def serve(
-    checkpoint: Checkpoint,
-    directory: Path | None,
-    size: Size,
-    max_connections: int,
-    environment: dict[str, str],
-) -> Iterator[Shop]:
-    """Bring a checkpoint up on a fresh copy of the data, and take it down at the end."""
-    system = System(
-        checkpoint,
-        directory,
-        size=size,
-        max_connections=max_connections,
-        environment=environment,
-    )
+def serve(system: System, most_shoppers: int) -> Iterator[Shop]:
+    """Bring a system up on a fresh copy of the data, and take it down at the end."""
     unlimited = httpx2.Limits(max_connections=None)
-    with (
-        system,
-        httpx2.Client(base_url=system.url, limits=unlimited, timeout=60) as client,
-    ):
-        yield Shop(system, client)
+    with system, httpx2.Client(limits=unlimited, timeout=60) as client:
+        client.base_url = system.url
+        yield Shop(system, client, most_shoppers)
