@@ -1,5 +1,6 @@
 """The seed cluster: the dataset, built once per machine; every run copies it."""
 
+import hashlib
 import secrets
 import shutil
 import subprocess
@@ -23,7 +24,13 @@ Progress = Callable[[int, int], None]
 ACCESS = "".join(f"host {DATABASE} {role} 127.0.0.1/32 trust\n" for role in (OWNER, INSTRUMENTS))
 
 # Loading rebuilds nothing after a crash (a half-built cluster is thrown away), so it may be fast.
-LOADING = {"fsync": "off", "wal_level": "minimal", "max_wal_senders": "0"}
+LOADING = {
+    "fsync": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "min_wal_size": "2MB",  # what is left of the log is copied for every run
+    "max_wal_size": "16MB",
+}
 
 NEEDED_BYTES = 1_500_000_000
 
@@ -40,6 +47,50 @@ def seed(account: Account, size: Size, progress: Progress) -> Path:
         StackError: the disk is too full.
     """
     name = f"{fingerprint(size)}-{_version(account)}"
+    return _kept(account, name, lambda run: _build(run, account, size, progress))
+
+
+def after(account: Account, cluster: Path, script: Path) -> Path:
+    """The data directory of a cluster on which a script has run, made once as well.
+
+    Args:
+        account: who owns it.
+        cluster: where the script ran on: what `seed` gave.
+        script: SQL of a checkpoint, its indexes above all.
+
+    Raises:
+        StackError: the script is wrong, or the disk is too full.
+    """
+    name = f"{cluster.name}-{hashlib.sha256(script.read_bytes()).hexdigest()[:8]}"
+
+    def build(run: Run) -> Path:
+        data = run.directory / "data"
+        account.call("cp", "-R", cluster, data)
+        server = start(run, account, data, LOADING)
+        try:
+            run_script(server.url, script)
+        finally:
+            server.stop()
+        return data
+
+    return _kept(account, name, build)
+
+
+def run_script(url: str, script: Path) -> None:
+    """Run a file of SQL statements.
+
+    Raises:
+        StackError: one of them is wrong; says which file and why.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        try:
+            connection.execute(script.read_bytes())
+        except psycopg.Error as error:
+            raise StackError(f"{script}: {error}") from None
+
+
+def _kept(account: Account, name: str, build: Callable[[Run], Path]) -> Path:
+    """A cluster of this name: the one that is there, or else what `build` makes in a run."""
     cluster = account.home / "seed" / name
     if cluster.exists():
         return cluster
@@ -51,7 +102,7 @@ def seed(account: Account, size: Size, progress: Progress) -> Path:
         )
     run = Run(account.home, account)
     try:
-        data = _build(run, account, size, progress)
+        data = build(run)
         try:
             data.rename(cluster)
         except OSError:
@@ -82,6 +133,7 @@ def _build(run: Run, account: Account, size: Size, progress: Progress) -> Path:
         f"--pwfile={password_file}",
         "--encoding=UTF8",
         "--locale=C",
+        "--wal-segsize=1",
         "--no-sync",
         "--no-instructions",
     )

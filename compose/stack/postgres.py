@@ -21,6 +21,7 @@ SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track_utility": "off",
     "shared_buffers": "256MB",
+    "max_wal_size": "1GB",  # the usual; initdb makes it smaller when it makes small segments
     # The counters must get in even when the service has used up every connection.
     "superuser_reserved_connections": "0",
     "reserved_connections": str(RESERVED_CONNECTIONS),

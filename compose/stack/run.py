@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from stack.account import Account
 from stack.errors import StackError
@@ -66,6 +67,8 @@ class Child:
 class Run:
     """A folder under `home`, and the children that live and die with it."""
 
+    open: ClassVar[set["Run"]] = set()
+
     def __init__(self, home: Path, account: Account) -> None:
         self.id = secrets.token_hex(6)
         self.directory = home / "run" / self.id
@@ -77,6 +80,7 @@ class Run:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+        Run.open.add(self)
 
     def start(
         self,
@@ -105,3 +109,10 @@ class Run:
     def close(self) -> None:
         """End what is left and remove the folder."""
         self._keeper.communicate()
+        Run.open.discard(self)
+
+
+def end_all() -> None:
+    """Close every open run; other threads that use one get errors from servers that are gone."""
+    for run in list(Run.open):
+        run.close()

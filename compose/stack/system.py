@@ -11,12 +11,10 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
-import psycopg
-
 from stack import attached, postgres, valkey
 from stack.account import Account, account
 from stack.checkpoint import Checkpoint, Size
-from stack.cluster import Progress, seed
+from stack.cluster import Progress, after, run_script, seed
 from stack.errors import StackError
 from stack.ports import free_port, is_free
 from stack.postgres import RESERVED_CONNECTIONS
@@ -74,7 +72,6 @@ class System:
                 self._start_redis()
             if "postgres" in services:
                 self._start_postgres(who)
-                self._run_sql()
             if "partners" in services:  # last: they come up while PostgreSQL does
                 self._wait_for_partners()
             self._start_app()
@@ -106,16 +103,6 @@ class System:
         """Wait until the service ends by itself."""
         self._children["app"].process.wait()
 
-    def _run_sql(self) -> None:
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            path = self.directory / (self.checkpoint.serve.sql or "")
-            if path.is_file():  # a reader who has not written it yet fails a claim, not here
-                try:
-                    connection.execute(path.read_bytes())
-                except psycopg.Error as error:
-                    raise StackError(f"{path}: {error}") from None
-            connection.execute("ANALYZE")
-
     def _start_partners(self) -> None:
         port = free_port()
         self.partners_url = f"http://127.0.0.1:{port}"
@@ -130,17 +117,23 @@ class System:
 
     def _start_postgres(self, who: Account) -> None:
         data = prepare(self.size, lambda done, total: None)
+        script = self.directory / (self.checkpoint.serve.sql or "")
         if url := os.environ.get(attached.VARIABLE):
             self.database_url = self.instruments_url = attached.copy(url, data, self.run.id)
-            return
-        copy = self.run_dir / "data"
-        who.call("cp", "-R", data, copy)
-        limit = str(self.max_connections + RESERVED_CONNECTIONS)
-        server = postgres.start(self.run, who, copy, {"max_connections": limit})
-        self._stack.callback(server.stop)
-        self._children["database"] = server.child
-        self.database_url = server.url
-        self.instruments_url = server.url_for(postgres.INSTRUMENTS)
+        else:
+            cluster = Path(data)
+            if script.is_file() and self.directory == self.checkpoint.directory:
+                cluster, script = after(who, cluster, script), Path()  # ours changes seldom
+            copy = self.run_dir / "data"
+            who.call("cp", "-R", cluster, copy)
+            limit = str(self.max_connections + RESERVED_CONNECTIONS)
+            server = postgres.start(self.run, who, copy, {"max_connections": limit})
+            self._stack.callback(server.stop)
+            self._children["database"] = server.child
+            self.database_url = server.url
+            self.instruments_url = server.url_for(postgres.INSTRUMENTS)
+        if script.is_file():  # a reader who has not written it yet fails a claim, not here
+            run_script(self.database_url, script)
 
     def _start_redis(self) -> None:
         if url := os.environ.get("SURGE_REDIS_URL"):

@@ -1,6 +1,6 @@
-"""The two sides of a comparison, up at the same time, each with servers and a probe of its own."""
+"""The two sides of a comparison, up at the same time, each with servers of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -63,14 +63,17 @@ class Arm:
 
 
 @contextmanager
-def both(systems: dict[Side, System]) -> Iterator[dict[Side, Arm]]:
-    """Start the systems at once, in the order given, and end them together."""
+def both(systems: dict[Side, System], probes: Sequence[Probe]) -> Iterator[dict[Side, Arm]]:
+    """Start the systems at once, in the order given, and end them together.
+
+    The first gets the first probe: who swaps the systems swaps what drives them, too.
+    """
     with ExitStack() as stack:
         with ThreadPoolExecutor(len(systems)) as pool:
             entering = [pool.submit(stack.enter_context, system) for system in systems.values()]
         for entered in entering:
             entered.result()
         yield {
-            side: Arm(side, system, stack.enter_context(Probe()))
-            for side, system in systems.items()
+            side: Arm(side, system, probe)
+            for (side, system), probe in zip(systems.items(), probes, strict=True)
         }

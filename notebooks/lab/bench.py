@@ -28,7 +28,7 @@ from lab.words import number, sentence
 from lab.workloads import WORKLOADS
 from stack.checkpoint import Size, find
 from stack.errors import StackError
-from stack.paths import ROOT
+from stack.paths import ROOT, STATE
 from stack.system import System
 
 
@@ -51,8 +51,10 @@ SCALES = {
 }
 SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
 RESULTS = Path(os.environ.get("SURGE_RESULTS", RECENT))
+WORK = ROOT / "work"
 
 if SCALE.size == "tiny":
+    WORK = STATE / "what-if"  # a test must not touch what is the reader's
     paired.PACES["quick"] = paired.Pace(starts=1, rounds=1, slice_seconds=0.1, warm_seconds=0.1)
     WORKLOADS.update({name: replace(found, connections=2) for name, found in WORKLOADS.items()})
 
@@ -180,7 +182,7 @@ def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path
         StackError: the file does not have the text to be replaced.
     """
     step = find(which)
-    target = ROOT / "work" / f"{step.number:02d}-{name}"
+    target = WORK / f"{step.number:02d}-{name}"
     shutil.rmtree(target, ignore_errors=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.log", "README.md", "checkpoint.toml")
     shutil.copytree(step.directory, target, ignore=ignore)

@@ -1,54 +1,88 @@
-"""The main job: prove, count and measure every checkpoint, then show the ladder."""
+"""The main job: prove, count and measure every checkpoint, then show the ladder.
 
-from collections.abc import Iterator
+What is proved or counted comes out the same however busy the machine is: two such stages go on at
+once. What is measured has the machine to itself.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from lab import counters, paired, suite
 from lab.results import ClaimRow, Comparison, Contract, Effort, Row, record
+from stack import run
 from stack.checkpoint import Checkpoint
+
+LANES = 2
 
 
 @dataclass(frozen=True)
 class Stage:
     """One piece of a climb; `weight` is its usual share of the time, for the ETA."""
 
-    checkpoint: Checkpoint
-    below: Checkpoint | None
-    verb: str
+    what: str
     weight: int
+    do: Callable[[paired.Progress], list[Row]]
 
 
-def stages(climbed: list[Checkpoint], effort: Effort) -> list[Stage]:
-    """What a climb does, in order."""
-    measure = 35 if effort == "quick" else 300
-    plan = []
-    for below, checkpoint in zip([None, *climbed], climbed, strict=False):
-        plan.append(Stage(checkpoint, below, "prove", 10))
-        plan.append(Stage(checkpoint, below, "count", 12))
-        if below:
-            plan.append(Stage(checkpoint, below, "measure", measure))
-    return plan
+def exact(climbed: list[Checkpoint]) -> list[Stage]:
+    """What needs no clock; first what takes longest, so that no lane ends much before the other."""
+    return [
+        Stage(f"{step.label}: {verb}", 1, partial(do, step))
+        for verb, do in (("count", count), ("prove", prove))
+        for step in climbed
+    ]
 
 
-def do(stage: Stage, effort: Effort, progress: paired.Progress) -> Iterator[Row]:
-    """Do one stage; yields its rows."""
-    match stage.verb:
-        case "prove":
-            yield suite.prove(stage.checkpoint).row
-        case "count":
-            yield from counters.claims(stage.checkpoint)
-        case "measure" if stage.below:
-            yield from paired.compare_many(
-                stage.below, stage.checkpoint, stage.checkpoint.shows, effort, progress=progress
-            )
+def timed(climbed: list[Checkpoint], effort: Effort) -> list[Stage]:
+    """What does: every step against the one below."""
+    weight = {"quick": 3, "full": 40}[effort]
+    return [
+        Stage(f"{step.label}: measure", weight, partial(measure, below, step, effort))
+        for below, step in pairwise(climbed)
+    ]
+
+
+def prove(step: Checkpoint, progress: paired.Progress) -> list[Row]:
+    """Run the contract suite."""
+    return [suite.prove(step).row]
+
+
+def count(step: Checkpoint, progress: paired.Progress) -> list[Row]:
+    """Count the claims."""
+    return list(counters.claims(step))
+
+
+def measure(
+    below: Checkpoint, step: Checkpoint, effort: Effort, progress: paired.Progress
+) -> list[Row]:
+    """Compare a step with the one below."""
+    return list(paired.compare_many(below, step, step.shows, effort, progress=progress))
+
+
+def in_lanes(plan: list[Stage]) -> Iterator[tuple[Stage, list[Row]]]:
+    """Do some stages at once; yields them in order with their rows."""
+    with ThreadPoolExecutor(LANES) as lanes:
+        try:
+            yield from zip(plan, lanes.map(lambda stage: stage.do(quiet), plan), strict=True)
+        except BaseException:  # Ctrl-C above all: what goes on in the lanes must not be waited for
+            lanes.shutdown(wait=False, cancel_futures=True)
+            run.end_all()
+            raise
+
+
+def quiet(detail: str, part: float) -> None:
+    """Progress that nobody watches."""
 
 
 def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[Row]:
     """Climb the checkpoints given, bottom first; every row is recorded as it comes."""
-    plan = stages(climbed, effort)
+    first, then = exact(climbed), timed(climbed, effort)
     rows: list[Row] = []
     with Progress(
         SpinnerColumn(),
@@ -59,21 +93,29 @@ def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[R
         console=console,
         transient=True,
     ) as progress:
-        task = progress.add_task("", total=sum(stage.weight for stage in plan))
+        task = progress.add_task(
+            "prove and count", total=sum(stage.weight for stage in [*first, *then])
+        )
         done = 0
-        for stage in plan:
-            what = f"{stage.checkpoint.label}: {stage.verb}"
-            progress.update(task, description=what, completed=done)
 
-            def show(detail: str, part: float, stage: Stage = stage, done: int = done) -> None:
-                text = f"{stage.checkpoint.label}: {stage.verb} {detail}"
-                progress.update(task, description=text, completed=done + part * stage.weight)
-
-            for row in do(stage, effort, show):
+        def keep(stage: Stage, found: list[Row]) -> None:
+            nonlocal done
+            for row in found:
                 record(row)
                 rows.append(row)
                 progress.console.print(line(row))
             done += stage.weight
+            progress.update(task, completed=done)
+
+        for stage, found in in_lanes(first):
+            keep(stage, found)
+        for stage in then:
+
+            def show(detail: str, part: float, stage: Stage = stage) -> None:
+                text, completed = f"{stage.what} {detail}", done + part * stage.weight
+                progress.update(task, description=text, completed=completed)
+
+            keep(stage, stage.do(show))
     return rows
 
 

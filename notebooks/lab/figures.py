@@ -235,7 +235,9 @@ def _step(point: Point) -> str:
 
 
 def _tiers(points: list[Point]) -> list[str]:
-    return list(dict.fromkeys(tier for point in points for tier in point.tiers))
+    """The tiers in the order in which they are always drawn."""
+    found = {tier for point in points for tier in point.tiers}
+    return sorted(found, key=list(LIGHT.tiers).index)
 
 
 def _ratios(row: Comparison) -> list[tuple[str, list[float], Interval]]:

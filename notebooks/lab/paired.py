@@ -24,6 +24,7 @@ from pathlib import Path
 
 from lab.arms import Arm, Side, both
 from lab.judge import judge
+from lab.probe import Probe
 from lab.results import Comparison, Effort, Sample, Sides
 from lab.workloads import Workload, workload
 from stack.checkpoint import Checkpoint, Size
@@ -46,7 +47,7 @@ class Pace:
 
 
 PACES: dict[Effort, Pace] = {
-    "quick": Pace(starts=3, rounds=2, slice_seconds=0.4, warm_seconds=0.4),
+    "quick": Pace(starts=3, rounds=1, slice_seconds=0.5, warm_seconds=0.4),
     "full": Pace(starts=7, rounds=3, slice_seconds=1.0, warm_seconds=1.0),
 }
 
@@ -88,19 +89,20 @@ def compare_many(
     """
     pace = PACES[effort]
     books = [Book(workload(name)) for name in names]
-    for start in range(pace.starts):
-        systems: dict[Side, System] = {
-            "a": System(a, size=size),
-            "b": System(b, directory, size=size),
-        }
-        if start % 2:
-            systems = dict(reversed(systems.items()))
-        done = start / pace.starts
-        progress(f"start {start + 1} of {pace.starts}", done)
-        with both(systems) as arms:
-            for number, book in enumerate(books):
-                progress(book.workload.name, done + number / len(books) / pace.starts)
-                book.fill(arms, pace, start)
+    with Probe() as one, Probe() as other:
+        for start in range(pace.starts):
+            systems: dict[Side, System] = {
+                "a": System(a, size=size),
+                "b": System(b, directory, size=size),
+            }
+            if start % 2:
+                systems = dict(reversed(systems.items()))
+            done = start / pace.starts
+            progress(f"start {start + 1} of {pace.starts}", done)
+            with both(systems, (one, other)) as arms:
+                for number, book in enumerate(books):
+                    progress(book.workload.name, done + number / len(books) / pace.starts)
+                    book.fill(arms, pace, start)
     mine = f" ({os.path.relpath(directory, ROOT)})" if directory else ""
     labels = Sides(a=a.label, b=b.label + mine)
     return [judge(labels, book.workload, effort, book.samples, book.differing) for book in books]

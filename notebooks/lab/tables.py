@@ -40,11 +40,13 @@ class Ladder:
         table.add_column("against the step before", no_wrap=True)
         table.add_column("CPU ms", justify="right", no_wrap=True)
         steps = ladders.steps(self.rows)
+        width = max((len(row.workload) for step in steps for row in step.comparisons), default=0)
         for step, above in zip(steps, [*steps[1:], None], strict=True):
             label = Text(step.label, "bold")
             named = [label, step.change] if wide else [_lines(label, Text(step.title, "dim"))]
             start = above.comparisons if above and step is steps[0] else []
-            table.add_row(*named, _proved(step), *_measured(step.comparisons, start))
+            measured = _measured(step.comparisons, start, width)
+            table.add_row(*named, _proved(step), *measured)
         yield table
         for row in ladders.comparisons(ladders.newest(self.rows)):
             if row.rejected:
@@ -136,12 +138,11 @@ def _proved(step: Step) -> Text:
     return _lines(*lines)
 
 
-def _measured(against: list[Comparison], start: list[Comparison]) -> tuple[Text, Text]:
+def _measured(against: list[Comparison], start: list[Comparison], width: int) -> tuple[Text, Text]:
     """The comparisons, a line each, and what a request costs now, line by line.
 
     The lowest step is compared with nothing; its cost is the `start` of the step above it.
     """
-    width = max((len(row.workload) for row in [*against, *start]), default=0)
     lines = [Text(f"{row.workload:<{width}} the start", "dim") for row in start]
     costs = [_cost(row, row.tiers.a) for row in start]
     for row in against:

@@ -8,9 +8,9 @@ MARKS = {"faster": "▲", "slower": "▼", "cannot tell": "≈", "rejected": "�
 
 
 def number(value: float) -> str:
-    """Three digits that matter: `0.0313`, `4.1`, `379`, `12,400`."""
-    if value == 0:
-        return "0"
+    """What was counted, in full; of what was measured, three digits: `0.0313`, `4.1`, `12,400`."""
+    if value == int(value):
+        return f"{value:,.0f}"
     if abs(value) >= 1000:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.3g}"

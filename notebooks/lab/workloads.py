@@ -153,7 +153,7 @@ WORKLOADS = {
         Workload("detail", detail, connections=16),
         Workload("cold", cold, connections=16),
         Workload("feed", feed, connections=4),
-        Workload("offers", offers, connections=200),
+        Workload("offers", offers, connections=50),
         Workload("orders", orders, connections=16, allowed=frozenset({201, 409})),
         Workload("reports", reports, connections=2, allowed=frozenset({202})),
         Workload("mixed", mixed, connections=16, allowed=frozenset({200, 201, 409})),

@@ -28,6 +28,7 @@ def test_every_checkpoint_has_a_notebook() -> None:
 
 
 @each
+@pytest.mark.timeout(900)  # dozens of servers, one after the other
 def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
     execute(read(path), "tiny")
 

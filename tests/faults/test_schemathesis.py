@@ -13,8 +13,7 @@ from stack.system import System
 OPTIONS = [
     "--checks=not_a_server_error",
     "--phases=coverage,fuzzing",
-    "--max-examples=80",  # of every operation, after the cases that cover its schema
-    "--workers=4",
+    "--max-examples=120",  # of every operation, after the cases that cover its schema
     "--generation-deterministic",
     "--request-timeout=60",  # a busy machine is no fault of the service
     "--suppress-health-check=all",

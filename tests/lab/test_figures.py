@@ -121,6 +121,12 @@ def test_the_stacked_tiers_add_up_to_the_shops_cost() -> None:
     assert sum(bar.get_width() for bar in async_bars) == pytest.approx(0.9 + 0.2)
 
 
+def test_tiers_are_always_stacked_in_the_same_order() -> None:
+    for tiers in ({"app": 3.0, "database": 2.0}, {"database": 2.0, "app": 3.0}):
+        row = made_up.comparison("01 w", "02 x", "list", (1.0, 9.0, tiers), (2.0, 8.0, tiers))
+        assert figures.data_ladder([row], "list")[0][4:6] == ["of it app", "of it database"]
+
+
 def test_a_checkpoint_in_the_middle_is_the_mean_of_both_times_it_was_measured() -> None:
     above = made_up.comparison("02 x", "03 y", "list", (30.0, 1.0, {"app": 6.0}), made_up.LIST[2])
     below = made_up.comparison("01 w", "02 x", "list", made_up.LIST[0], (10.0, 1.0, {"app": 2.0}))

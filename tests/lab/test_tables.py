@@ -101,6 +101,13 @@ def test_every_claim_shows_what_was_claimed_and_counted() -> None:
     assert text.count("sql.statements on list") == 10
 
 
+def test_a_count_is_shown_in_full() -> None:
+    rows = [made_up.claim("01 naive", "rows", 500_123.0), made_up.claim("01 naive", "mean", 40.93)]
+    text = shown(tables.claims(rows))
+    assert line(text, "rows", "500,123")
+    assert line(text, "mean", "40.9")
+
+
 def test_a_crowd_shows_failures_and_percentiles() -> None:
     visit = Visit("GET /products", 1234, 3, 123.4, {10: 98, 20: 1, 300: 1})
     text = shown(tables.crowd(Outcome("viral", 50, 20, [visit], visit, "Locust was busy")))

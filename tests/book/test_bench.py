@@ -1,0 +1,30 @@
+"""An experiment of a notebook changes what it says and nothing else."""
+
+import filecmp
+from pathlib import Path
+
+import pytest
+
+from lab import bench
+from stack.checkpoint import find
+from stack.errors import StackError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "WORK", tmp_path)
+
+
+def test_what_if_changes_one_file() -> None:
+    folder = bench.what_if("05", "test", "app/partners.py", ("limit=0", "limit=1"))
+    files = [path.relative_to(folder) for path in folder.rglob("*.*")]
+    same, changed, missing = filecmp.cmpfiles(find("05").directory, folder, files, shallow=False)
+    assert [str(path) for path in changed] == ["app/partners.py"]
+    assert len(same) == len(files) - 1
+    assert not missing
+    assert "limit=1" in (folder / "app" / "partners.py").read_text()
+
+
+def test_what_if_says_when_the_checkpoint_has_moved_on() -> None:
+    with pytest.raises(StackError, match=r"^app/main.py of 05 async does not have 'no such text'"):
+        bench.what_if("05", "test", "app/main.py", ("no such text", ""))

@@ -1,0 +1,93 @@
+"""A recorded number reaches the chapter in words, as a table and as a figure."""
+
+from pathlib import Path
+
+import pytest
+
+from lab import blocks, pictures
+from lab.judge import judge
+from lab.results import Comparison, Sample, Sides, record
+from lab.workloads import WORKLOADS
+from stack.paths import ROOT
+
+FOLDER = ROOT / "chapters"
+
+
+def sample(start: int, side: str, throughput: float) -> Sample:
+    return Sample.model_validate(
+        {
+            "start": start,
+            "pair": 0,
+            "side": side,
+            "requests": 100,
+            "errors": {},
+            "seconds": 1.0,
+            "throughput": throughput,
+            "p99_ms": 5000 / throughput,
+            "tiers": {"client": 0.1, "app": 200 / throughput, "database": 100 / throughput},
+            "client_share": 0.1,
+            "foreign_share": 0.0,
+        }
+    )
+
+
+def compared(a: str, b: str, factor: float) -> Comparison:
+    samples = [sample(start, "a", 100.0) for start in range(3)]
+    samples += [sample(start, "b", 100.0 * factor) for start in range(3)]
+    return judge(Sides(a=a, b=b), WORKLOADS["detail"], "quick", samples)
+
+
+@pytest.fixture
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(pictures, "COMMITTED", tmp_path / "results")
+    monkeypatch.setattr(pictures, "FOLDER", tmp_path / "figures")
+    return tmp_path / "results"
+
+
+def test_a_row_becomes_a_sentence_with_both_sides(committed: Path) -> None:
+    record(compared("04 pool", "05 async", 2.0), committed)
+    made = blocks.make("comparison", ["04", "05", "detail"], FOLDER)
+    assert "**05 async is faster than 04 pool on detail: 2.00x" in made
+    assert "| CPU ms a request | 3 | 1.5 | 2.00x" in made
+    assert "`surge compare 04 05 --workload detail`" in made
+
+
+def test_an_experiment_of_a_notebook_is_found_by_its_folder(committed: Path) -> None:
+    record(compared("04 pool", "04 pool (work/04-small)", 0.5), committed)
+    made = blocks.make("comparison", ["04", "work/04-small", "detail"], FOLDER)
+    assert "04 pool (work/04-small) is slower than 04 pool" in made
+    assert "`surge lab 04`" in made
+
+
+def test_the_newest_row_counts(committed: Path) -> None:
+    for factor in (2.0, 3.0):
+        record(compared("04 pool", "05 async", factor), committed)
+    assert "3.00x" in blocks.make("comparison", ["04", "05", "detail"], FOLDER)
+
+
+def test_a_figure_has_words_a_table_and_a_file_that_knows_its_rows(committed: Path) -> None:
+    record(compared("04 pool", "05 async", 2.0), committed)
+    picture = blocks.picture("figure", ["04", "05", "detail"])
+    assert picture
+    assert not picture.current()
+    picture.draw()
+    assert picture.current()
+    drawn = picture.path.read_bytes()
+    picture.draw()
+    assert picture.path.read_bytes() == drawn
+    shown = blocks.make("figure", ["04", "05", "detail"], FOLDER)
+    assert f"![{picture.alt}](" in shown
+    assert "<summary>" in shown
+
+    record(compared("04 pool", "05 async", 3.0), committed)
+    newer = blocks.picture("figure", ["04", "05", "detail"])
+    assert newer
+    assert not newer.current()
+
+
+def test_the_ladder_shows_every_step(committed: Path) -> None:
+    record(compared("03 pages", "04 pool", 1.5), committed)
+    record(compared("04 pool", "05 async", 2.0), committed)
+    shown = blocks.make("ladder", [], FOLDER)
+    for label in ("03 pages", "04 pool", "05 async"):
+        assert f"| {label} |" in shown
