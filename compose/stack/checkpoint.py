@@ -48,7 +48,8 @@ class Claim(Part):
     def expected(self) -> str:
         """The bounds in words, such as `at most 8`."""
         bounds = {"at most": self.at_most, "at least": self.at_least, "exactly": self.equals}
-        return ", ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        given = {word: bound for word, bound in bounds.items() if bound is not None}
+        return ", ".join(f"{word} {bound:,g}" for word, bound in given.items())
 
     def holds(self, value: float) -> bool:
         """Whether a counted value lies within the bounds."""

@@ -1,5 +1,6 @@
 """The climb as one sees it from the top: rows put together, one step a checkpoint."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -42,7 +43,7 @@ class Point:
 def steps(rows: Sequence[Row]) -> list[Step]:
     """One step for every checkpoint the rows speak of, bottom first."""
     latest = newest(rows)
-    labels = sorted({label for row in latest for label in _labels(row)})
+    labels = sorted({label for row in latest for label in _labels(row) if _number(label)})
     known = {checkpoint.label: checkpoint for checkpoint in checkpoints()}
     return [
         Step(
@@ -58,12 +59,12 @@ def steps(rows: Sequence[Row]) -> list[Step]:
 
 
 def points(rows: Sequence[Row], workload: str) -> list[Point]:
-    """Every checkpoint measured on a workload, bottom first.
+    """Every checkpoint measured on a workload against a neighbour, bottom first.
 
     A step in the middle was measured twice, against both of its neighbours. The point is the mean
     of the two; rejected runs do not count, nor do those at another number of connections.
     """
-    asked = [row for row in comparisons(newest(rows)) if row.workload == workload]
+    asked = [row for row in comparisons(newest(rows)) if row.workload == workload and _rung(row)]
     good = [row for row in asked if not row.rejected and row.connections == asked[-1].connections]
     labels = sorted({label for row in good for label in _labels(row)})
     return [
@@ -111,6 +112,18 @@ def comparisons(rows: Sequence[Row]) -> list[Comparison]:
 
 def _labels(row: Row) -> tuple[str, ...]:
     return (row.a, row.b) if isinstance(row, Comparison) else (row.checkpoint,)
+
+
+def _number(label: str) -> int | None:
+    """The number in a checkpoint's label; an experiment's label has its folder behind it."""
+    found = re.fullmatch(r"(\d\d) \w+", label)
+    return int(found[1]) if found else None
+
+
+def _rung(row: Comparison) -> bool:
+    """Whether a step was compared with the one just below it."""
+    below, above = _number(row.a), _number(row.b)
+    return below is not None and above == below + 1
 
 
 def _point(label: str, good: list[Comparison], step: Comparison | None) -> Point:

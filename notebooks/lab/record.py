@@ -65,10 +65,11 @@ def execute(notebook: NotebookNode, size: str) -> None:
 
 
 def fill(step: Checkpoint, began: datetime, effort: Effort) -> None:
-    """Measure what the ladders show of a step and its notebook, begun then, did not."""
-    below = before(step)
-    if below is None:
-        return
+    """Measure what the ladders show of a step and its notebook, begun then, did not.
+
+    The first step has only itself to be compared with: that is the instrument's own control.
+    """
+    below = before(step) or step
     measured = {
         row.workload
         for row in rows(COMMITTED)

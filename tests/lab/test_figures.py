@@ -28,8 +28,6 @@ HOPELESS = OFFERS.model_copy(update={"ratio": None, "rejected": "40 of 40 failed
 DRAWN: dict[str, Callable[[Theme, Shape], Figure]] = {
     "ladder": lambda theme, shape: figures.ladder(ROWS, "list", theme, shape),
     "ladder of two": lambda theme, shape: figures.ladder(ROWS, "offers", theme, shape),
-    "ladder of one": lambda theme, shape: figures.ladder([CONTROL], "detail", theme, shape),
-    "ladder, mine": lambda theme, shape: figures.ladder([LONG], "offers", theme, shape),
     "comparison": lambda theme, shape: figures.comparison(OFFERS, theme, shape),
     "control": lambda theme, shape: figures.comparison(CONTROL, theme, shape),
     "comparison, mine": lambda theme, shape: figures.comparison(LONG, theme, shape),
