@@ -41,6 +41,7 @@ class Claim(Part):
     connections: int = 10
     partners: dict[str, float | bool] = {}
     max_connections: int = 100
+    log: Literal["kept", "stalled"] = "kept"
     size: Size = "full"
     environment: dict[str, str] = {}
 

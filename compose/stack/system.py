@@ -95,6 +95,21 @@ class System:
         """The root processes of every tier; a tier's cost includes their children."""
         return {tier: [child.pid] for tier, child in self._children.items()}
 
+    @property
+    def log_file(self) -> Path:
+        """Where the service writes a line for each request."""
+        return self.run_dir / "requests.log"
+
+    def log(self) -> bytes:
+        """What is in that file; nothing when the service logs elsewhere."""
+        return self.log_file.read_bytes() if self.log_file.exists() else b""
+
+    def end_app(self) -> int:
+        """Ask the service alone to end; returns its exit status, negative when it was killed."""
+        app = self._children["app"]
+        app.stop(signal.SIGTERM)
+        return app.process.wait()
+
     def app_log(self) -> str:
         """What the service has printed so far."""
         return self._children["app"].log.read_text(errors="replace")
@@ -157,7 +172,7 @@ class System:
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "PARTNERS_URL": self.partners_url,
-            "LOG_FILE": str(self.run_dir / "requests.log"),
+            "LOG_FILE": str(self.log_file),
             **self.checkpoint.serve.environment,
             **self.environment,
         }

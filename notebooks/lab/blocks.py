@@ -160,8 +160,14 @@ def not_recorded(a: str, b: str, workload: str) -> str:
 
 
 def command(a: str, b: str, workload: str) -> str:
-    """How to make a comparison; experiments are made in the notebook."""
-    return f"`surge lab {a}`" if "/" in b else f"`surge compare {a} {b} --workload {workload}`"
+    """How to make a comparison; an experiment is made in the notebook that names it."""
+    if "/" not in b:
+        return f"`surge compare {a} {b} --workload {workload}`"
+    name = b.partition("-")[2]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        if f'\\"{name}\\"' in path.read_text(encoding="utf-8"):
+            return f"`surge lab {path.name[:2]}`"
+    raise StackError(f"No notebook makes {b}. Is it misspelt?")
 
 
 def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

@@ -12,29 +12,33 @@ A run starts a fresh system, sends exactly so many requests over so many connect
     app.threads.max          threads of the service's processes, at the most
     loop.slow_callbacks      steps that held the event loop for 100 ms or more, as asyncio's debug
                              mode reports them; counted in a run of its own, one request at a time
+    orm.instances            per request: objects that SQLAlchemy's ORM made of rows; likewise
     partners.calls           per request
     partners.in_flight.max   partner calls open at the same moment, at the most
     partners.connections     connections the service opened to the partners
     http.bytes               body bytes per answer
     http.errors              answers other than 2xx, and requests without an answer
+    log.lines                per request: lines that the service wrote until its end
+    log.request_ids          per request: different `request_id`s in those that are JSON
 
 With `partners = { hold = true }` the partners answer nobody until all calls that the service will
-ever have open at once are open: what is counted is its limit, not its speed.
+ever have open at once are open: what is counted is its limit, not its speed. With `log = "stalled"`
+the log is a pipe that nobody reads until the run is over.
 """
 
-import os
+import json
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import psutil
 
+from lab.pipe import LogPipe
 from lab.plan import Plan, Result
 from lab.probe import Probe
 from lab.results import ClaimRow
@@ -44,7 +48,17 @@ from stack.errors import StackError
 from stack.system import System, turn
 
 SLOW_STEP = re.compile(r"Executing .* took [\d.]+ seconds")
-DEBUG = {"PYTHONASYNCIODEBUG": "1", "PYTHONPATH": str(Path(__file__).parent / "injected")}
+ORM_INSTANCE = re.compile(r"^orm instance$", re.MULTILINE)
+INJECTED = {
+    "loop.slow_callbacks": {"PYTHONASYNCIODEBUG": "1"},
+    "orm.instances": {"SURGE_COUNT_ORM": "1"},
+}
+"""Counters that the service itself must help with, which slows it down: each has a run of its own,
+one request at a time, with `injected/` on the service's path."""
+REQUEST = re.compile(rb"/(products|orders|reports)")
+"""In the log line of a request; a look at the readiness is none."""
+PATIENCE = 20.0
+"""Seconds that a run with a stalled log may take."""
 STEADY = 0.5
 """Held calls are all there when for so many seconds no new one came."""
 
@@ -79,35 +93,49 @@ class Counted:
 
 def count(checkpoint: Checkpoint, claim: Claim, directory: Path | None = None) -> Counted:
     """Count one claim on a fresh system; `directory` counts other code than the checkpoint's."""
-    debug = claim.counter == "loop.slow_callbacks"
-    system = System(
-        checkpoint,
-        directory,
-        size=claim.size,
-        environment={**claim.environment, **(DEBUG if debug else {})},
-        max_connections=claim.max_connections,
-        partners=claim.partners,
-    )
-    with system, Ledger(system.instruments_url) as ledger, Probe() as probe:
+    injected = INJECTED.get(claim.counter)
+    with ExitStack() as stack:
+        environment = dict(claim.environment)
+        if injected:
+            environment |= {**injected, "PYTHONPATH": str(Path(__file__).parent / "injected")}
+        pipe = stack.enter_context(LogPipe()) if claim.log == "stalled" else None
+        if pipe:
+            environment["LOG_FILE"] = str(pipe.path)
+        system = stack.enter_context(
+            System(
+                checkpoint,
+                directory,
+                size=claim.size,
+                environment=environment,
+                max_connections=claim.max_connections,
+                partners=claim.partners,
+            )
+        )
+        ledger = stack.enter_context(Ledger(system))
+        probe = stack.enter_context(Probe())
         plan = Plan(
             system.url,
             claim.workload,
-            connections=1 if debug else claim.connections,
+            connections=1 if injected else claim.connections,
             count=claim.requests,
+            seconds=PATIENCE if pipe else None,
+            timeout=PATIENCE if pipe else 30.0,
             size=claim.size,
         )
-        slow_before = len(SLOW_STEP.findall(system.app_log()))
+        told_before = told(system.app_log())
         with ThreadPoolExecutor(2) as pool:
             running = pool.submit(probe.run, plan)
             threads = pool.submit(most_threads, system.pids()["app"], running.done)
             held = release(system, running.done) if claim.partners.get("hold") else None
             result = running.result()
+        if pipe:
+            pipe.recover()
         statements = ledger.statements()
         partners = partner_stats(system)
-        slow = len(SLOW_STEP.findall(system.app_log())) - slow_before
-        for pid in system.pids()["app"]:
-            os.kill(pid, signal.SIGTERM)
+        slow, instances = map(int.__sub__, told(system.app_log()), told_before)
+        system.end_app()
         sessions, scanned = ledger.sessions_and_scanned_rows()
+        written = pipe.finish() if pipe else system.log()
     n = claim.requests
     return Counted(
         claim,
@@ -119,10 +147,12 @@ def count(checkpoint: Checkpoint, claim: Claim, directory: Path | None = None) -
             "sql.sessions": sessions,
             "app.threads.max": threads.result(),
             "loop.slow_callbacks": slow,
+            "orm.instances": instances / n,
             "partners.calls": partners["calls"] / n,
             "partners.in_flight.max": partners["max_in_flight"] if held is None else held,
             "partners.connections": partners["connections"],
             **http_counters(result),
+            **log_counters(written, n),
         },
     )
 
@@ -150,8 +180,13 @@ def claims(checkpoint: Checkpoint, directory: Path | None = None) -> Iterator[Cl
 def run_key(claim: Claim) -> str:
     """What two claims must agree in to share a run."""
     about = {"name", "counter", "at_most", "at_least", "equals", "because"}
-    alone = claim.counter == "loop.slow_callbacks"
+    alone = claim.counter if claim.counter in INJECTED else None
     return f"{claim.model_dump_json(exclude=about)} {alone}"
+
+
+def told(log: str) -> tuple[int, int]:
+    """What the injected code has told so far: slow steps, instances of the ORM."""
+    return len(SLOW_STEP.findall(log)), len(ORM_INSTANCE.findall(log))
 
 
 def most_threads(pids: list[int], done: Callable[[], bool]) -> int:
@@ -185,6 +220,16 @@ def release(system: System, done: Callable[[], bool]) -> int:
     wait_until(steady, "calls to the partners")
     turn(system.partners_url, hold=False)
     return most
+
+
+def log_counters(written: bytes, n: int) -> dict[str, float]:
+    """What the service's log says of `n` requests."""
+    lines = [line for line in written.splitlines() if REQUEST.search(line)]
+    ids = set()
+    for line in lines:
+        with suppress(ValueError, TypeError, KeyError):  # of another form: no id
+            ids.add(json.loads(line)["request_id"])
+    return {"log.lines": len(lines) / n, "log.request_ids": len(ids) / n}
 
 
 def http_counters(result: Result) -> dict[str, float]:

@@ -5,6 +5,7 @@ the end: the time a slow system needs for its last answers is part of what it to
 """
 
 import asyncio
+import gzip
 import hashlib
 import signal
 from array import array
@@ -19,6 +20,8 @@ from lab.plan import SECOND, Plan
 from lab.wire import Answer, Lane, Request
 
 TICK = SECOND // 100
+GZIP = b"\x1f\x8b"
+"""How a compressed body begins; JSON never does."""
 
 
 class Loop:
@@ -88,6 +91,8 @@ class Loop:
         self.free(lane)
 
     def _look_into(self, request: Request, status: int, body: bytes) -> None:
+        if body.startswith(GZIP):
+            body = gzip.decompress(body)
         if request.follow and (onwards := request.follow(body)):
             self.walks.append(onwards)
         method, target, _ = request.raw.split(b" ", 2)

@@ -40,6 +40,8 @@ class Pace:
     """How much is measured."""
 
     starts: int
+    enough: int
+    """After so many starts, a difference that nobody can doubt needs no more."""
     rounds: int
     """ABBA rounds for each workload and start; two pairs each."""
     slice_seconds: float
@@ -47,8 +49,8 @@ class Pace:
 
 
 PACES: dict[Effort, Pace] = {
-    "quick": Pace(starts=3, rounds=1, slice_seconds=0.5, warm_seconds=0.4),
-    "full": Pace(starts=7, rounds=3, slice_seconds=1.0, warm_seconds=1.0),
+    "quick": Pace(starts=3, enough=2, rounds=1, slice_seconds=0.5, warm_seconds=0.4),
+    "full": Pace(starts=7, enough=7, rounds=3, slice_seconds=1.0, warm_seconds=1.0),
 }
 
 
@@ -103,6 +105,8 @@ def compare_many(
                 for number, book in enumerate(books):
                     progress(book.workload.name, done + number / len(books) / pace.starts)
                     book.fill(arms, pace, start)
+            if start + 1 >= pace.enough and all(book.beyond_doubt() for book in books):
+                break
     mine = f" ({os.path.relpath(directory, ROOT)})" if directory else ""
     labels = Sides(a=a.label, b=b.label + mine)
     return [judge(labels, book.workload, effort, book.samples, book.differing) for book in books]
@@ -135,3 +139,10 @@ class Book:
             # Where one slice's last answers take ages, the difference needs no second round.
             if time.monotonic() - began > 2 * (turn + 1) * len(order) * pace.slice_seconds:
                 break
+
+    def beyond_doubt(self) -> bool:
+        """Whether the worst slice of one side is twice as fast as the best of the other."""
+        a, b = (
+            [sample.throughput for sample in self.samples if sample.side == side] for side in "ab"
+        )
+        return min(b) > 2 * max(a) or min(a) > 2 * max(b)

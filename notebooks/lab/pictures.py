@@ -87,18 +87,12 @@ def climb(workload: str = "detail") -> Picture | None:
 def compared(a: str, b: str, workload: str) -> Comparison | None:
     """The newest committed comparison of two checkpoints on a workload.
 
-    `b` may be an experiment of a notebook, such as `work/02-no-index`.
+    `b` may be an experiment of a notebook, such as `work/02-no-index`, whoever served it.
     """
-    wanted = (label(a), label(b), workload)
-    found = (row for row in committed() if (row.a, row.b, row.workload) == wanted)
-    return next(found, None)
-
-
-def label(which: str) -> str:
-    """What a row calls a checkpoint or an experiment."""
-    folder = which.removeprefix("work/")
-    step = find(folder.partition("-")[0]).label
-    return step if folder == which else f"{step} ({which})"
+    found = (row for row in committed() if (row.a, row.workload) == (find(a).label, workload))
+    if b.startswith("work/"):
+        return next((row for row in found if row.b.endswith(f" ({b})")), None)
+    return next((row for row in found if row.b == find(b).label), None)
 
 
 def committed() -> list[Comparison]:

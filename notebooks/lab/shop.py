@@ -12,17 +12,15 @@ from typing import Any, LiteralString
 import httpx2
 import psycopg
 
-from lab.sql import Ledger
-from stack.postgres import OWNER
+from lab.sql import OF_SERVICE, Ledger
 from stack.system import System, turn
 
-STATEMENTS = """
+STATEMENTS: LiteralString = f"""
     SELECT sum(calls)::int, sum(rows)::int, sum(shared_blks_hit + shared_blks_read)::int, query
-    FROM pg_stat_statements
-    WHERE userid = %s::regrole AND toplevel AND query !~ 'pg_catalog|pg_type|current_schema'
+    FROM pg_stat_statements WHERE {OF_SERVICE}
     GROUP BY query
     ORDER BY sum(calls) DESC, query
-"""
+"""  # noqa: S608 - both halves are ours
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,10 @@ class Shop:
 
     def statements(self, path: str) -> list[Statement]:
         """What a GET of this path asks the database."""
-        with Ledger(self.system.instruments_url) as ledger:
+        with Ledger(self.system) as ledger:
             self.client.get(path)
             ledger.statements()  # waits until all is done
-            found = ledger.connection.execute(STATEMENTS, [OWNER]).fetchall()
+            found = ledger.connection.execute(STATEMENTS, [ledger.role]).fetchall()
         return [Statement(*row) for row in found]
 
     def sql(self, query: LiteralString) -> list[tuple[Any, ...]]:

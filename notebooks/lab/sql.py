@@ -11,23 +11,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, LiteralString, Self
+from urllib.parse import unquote, urlsplit
 
 import psycopg
 
 from stack.errors import StackError
-from stack.postgres import OWNER
+from stack.system import System
 
 PATIENCE = 60.0
 
-# What drivers ask the catalogue, once per connection, is not the service's work.
-STATEMENTS = """
+# What drivers ask the catalogue or set, once per connection, is not the service's work; and where
+# the service's role is ours as well, nor is what we ask here.
+OF_SERVICE: LiteralString = """
+    userid = %s::regrole AND toplevel
+    AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND query !~ 'pg_catalog|pg_type|current_schema|set_config|pg_stat'
+"""
+STATEMENTS: LiteralString = f"""
     SELECT coalesce(sum(calls), 0), coalesce(sum(rows), 0),
            coalesce(sum(shared_blks_hit + shared_blks_read), 0)
-    FROM pg_stat_statements
-    WHERE userid = %s::regrole AND toplevel AND query !~ 'pg_catalog|pg_type|current_schema'
+    FROM pg_stat_statements WHERE {OF_SERVICE}
+"""  # noqa: S608 - both halves are ours
+BACKENDS: LiteralString = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE usename = %s AND datname = current_database() AND pid <> pg_backend_pid()
 """
-BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
-BUSY = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND state <> 'idle'"
+BUSY: LiteralString = f"{BACKENDS} AND state <> 'idle'"
+RESET: LiteralString = """
+    SELECT pg_stat_statements_reset(0, oid, 0) FROM pg_database WHERE datname = current_database()
+"""
 TOTALS = """
     SELECT sessions, (SELECT coalesce(sum(seq_tup_read), 0) FROM pg_stat_user_tables)
     FROM pg_stat_database WHERE datname = current_database()
@@ -44,17 +56,18 @@ class Statements:
 
 
 class Ledger:
-    """The server's books, opened at zero; a context manager."""
+    """The server's books on the service's role, opened at zero; a context manager."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, system: System) -> None:
+        self.url = system.instruments_url
+        self.role = unquote(urlsplit(system.database_url).username or "")
 
     def __enter__(self) -> Self:
         self.connection = psycopg.connect(self.url, autocommit=True)
         self._wait("the service to finish its start", BUSY)
         time.sleep(0.1)  # a backend whose client hung up needs a moment to hand in its numbers
         self.connection.execute("SELECT pg_stat_force_next_flush()")  # our own session is old news
-        self.connection.execute("SELECT pg_stat_statements_reset()")
+        self.connection.execute(RESET)
         self._before = self._totals()
         return self
 
@@ -69,7 +82,7 @@ class Ledger:
     def statements(self) -> Statements:
         """What the service has asked since; waits until nothing is under way."""
         self._wait("the service's transactions to end", BUSY)
-        calls, rows, blocks = self._row(STATEMENTS, OWNER)
+        calls, rows, blocks = self._row(STATEMENTS, self.role)
         return Statements(int(calls), int(rows), int(blocks))
 
     def sessions_and_scanned_rows(self) -> tuple[int, int]:
@@ -88,7 +101,7 @@ class Ledger:
         return row
 
     def _wait(self, what: str, count: LiteralString) -> None:
-        wait_until(lambda: self._row(count, OWNER) == (0,), what)
+        wait_until(lambda: self._row(count, self.role) == (0,), what)
 
 
 def wait_until(done: Callable[[], bool], what: str) -> None:

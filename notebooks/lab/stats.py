@@ -24,9 +24,8 @@ INDIFFERENCE = 1.10
 Two identical instances differed by 5 % (0.995 to 1.095 in one start), for as long as they lived.
 No number of slices averages that away, only fresh starts do, and a quick run has three. So the
 band is twice that bias. Simulated with a bias of 5 % per start and noise of 10 % per pair, three
-starts of four pairs call none of 300 identical pairs different, and see a true 1.3 in nine runs
-of ten; the 95 % interval itself then covers the truth in about 90 % of runs, which the band pays
-for. A step smaller than 1.3 is a matter for counters.
+starts of two pairs call none of 300 identical pairs different, see a true 1.3 in six runs of ten
+and a true 1.5 in 98 of a hundred. A step smaller than that is a matter for counters, or `--full`.
 """
 
 

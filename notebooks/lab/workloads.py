@@ -27,10 +27,10 @@ Query = dict[str, str]
 Stream = Callable[[Size, Random], Iterator[Request]]
 
 
-def get(path: str, query: Query | None = None) -> bytes:
+def get(path: str, query: Query | None = None, headers: str = "") -> bytes:
     """Render a GET request."""
     target = f"{path}?{urlencode(query)}" if query else path
-    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n".encode()
+    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n{headers}\r\n".encode()
 
 
 def post(path: str, body: object, key: str | None = None) -> bytes:
@@ -61,6 +61,12 @@ def lists(size: Size, rand: Random) -> Iterator[Request]:
     return repeated([get("/products", {"category": c, "page": str(p)}) for c, p in pages], rand)
 
 
+def zipped(size: Size, rand: Random) -> Iterator[Request]:
+    """The first page of every category, for somebody who takes gzip."""
+    accept = "Accept-Encoding: gzip\r\n"
+    return repeated([get("/products", {"category": c}, accept) for c in CATEGORIES], rand)
+
+
 def deep(size: Size, rand: Random) -> Iterator[Request]:
     """A page near the end of every category: OFFSET has to count past everything before."""
     pages = COUNTS[size].products / len(CATEGORIES) / PAGE
@@ -71,6 +77,12 @@ def deep(size: Size, rand: Random) -> Iterator[Request]:
 def detail(size: Size, rand: Random) -> Iterator[Request]:
     """Hot products."""
     return repeated([get(f"/products/{id}") for id in hot(size, rand)], rand)
+
+
+def fields(size: Size, rand: Random) -> Iterator[Request]:
+    """Three fields of hot products."""
+    query = {"fields": "id,name,price_cents"}
+    return repeated([get(f"/products/{id}", query) for id in hot(size, rand)], rand)
 
 
 def cold(size: Size, rand: Random) -> Iterator[Request]:
@@ -149,8 +161,10 @@ WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("list", lists, connections=4),
+        Workload("zipped", zipped, connections=4),
         Workload("deep", deep, connections=4),
         Workload("detail", detail, connections=16),
+        Workload("fields", fields, connections=16),
         Workload("cold", cold, connections=16),
         Workload("feed", feed, connections=4),
         Workload("offers", offers, connections=50),

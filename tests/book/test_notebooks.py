@@ -1,5 +1,7 @@
 """Every notebook runs, and is kept with what it showed when it was recorded."""
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -27,10 +29,18 @@ def test_every_checkpoint_has_a_notebook() -> None:
     assert {step.directory.name for step in checkpoints()} <= names
 
 
+@pytest.fixture(scope="module")
+def runs() -> Iterator[dict[Path, Future[None]]]:
+    """Every notebook run from top to bottom, two at a time."""
+    with ThreadPoolExecutor(2) as lanes:
+        yield {path: lanes.submit(execute, read(path), "tiny") for path in PATHS}
+        lanes.shutdown(cancel_futures=True)
+
+
 @each
 @pytest.mark.timeout(900)  # dozens of servers, one after the other
-def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
-    execute(read(path), "tiny")
+def test_a_notebook_runs_from_top_to_bottom(path: Path, runs: dict[Path, Future[None]]) -> None:
+    runs[path].result()
 
 
 @each

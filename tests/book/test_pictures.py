@@ -53,9 +53,9 @@ def test_a_row_becomes_a_sentence_with_both_sides(committed: Path) -> None:
 
 
 def test_an_experiment_of_a_notebook_is_found_by_its_folder(committed: Path) -> None:
-    record(compared("04 pool", "04 pool (work/04-small)", 0.5), committed)
-    made = blocks.make("comparison", ["04", "work/04-small", "detail"], FOLDER)
-    assert "04 pool (work/04-small) is slower than 04 pool" in made
+    record(compared("04 pool", "04 pool (work/04-pool-of-4)", 0.5), committed)
+    made = blocks.make("comparison", ["04", "work/04-pool-of-4", "detail"], FOLDER)
+    assert "04 pool (work/04-pool-of-4) is slower than 04 pool" in made
     assert "`surge lab 04`" in made
 
 

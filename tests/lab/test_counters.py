@@ -95,6 +95,14 @@ def test_every_counter_is_exact(known: Checkpoint) -> None:
     assert found["loop.slow_callbacks"] == 0  # nobody asked asyncio to tell
 
 
+def test_on_a_server_of_your_own_they_are_the_same(known: Checkpoint, own_server: str) -> None:
+    found = count(known, claim()).counters
+    assert found["sql.statements"] == 3
+    assert found["sql.rows"] == 5 + 1 + 0
+    assert found["sql.seq_rows"] == COUNTS["tiny"].sellers + COUNTS["tiny"].reviews
+    assert found["sql.sessions"] == 40 + 1
+
+
 def test_held_partners_show_how_many_calls_can_be_open_at_once(known: Checkpoint) -> None:
     held = count(known, claim("partners.in_flight.max", connections=20, partners={"hold": True}))
     assert held.value == 4

@@ -171,7 +171,7 @@ def make(tmp_path: Path) -> Make:
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two starts of short slices: enough for differences made to be seen."""
-    pace = Pace(starts=2, rounds=1, slice_seconds=0.2, warm_seconds=0.1)
+    pace = Pace(starts=2, enough=2, rounds=1, slice_seconds=0.2, warm_seconds=0.1)
     monkeypatch.setitem(paired.PACES, "quick", pace)
 
 

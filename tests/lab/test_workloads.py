@@ -110,5 +110,5 @@ def test_mixed_follows_its_table() -> None:
 
 
 def test_an_unknown_workload_is_named_with_the_choices() -> None:
-    with pytest.raises(StackError, match=r"no workload 'lists'.*list, deep, detail"):
+    with pytest.raises(StackError, match=r"no workload 'lists'.*list, zipped, deep, detail"):
         workload("lists")

@@ -13,13 +13,12 @@ import psutil
 import psycopg
 import pytest
 
-from stack import attached, postgres
+from stack import attached
 from stack.account import account
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.keeper import marked
 from stack.ports import free_port
-from stack.run import Run
 from stack.system import System
 
 
@@ -128,30 +127,16 @@ def test_no_server_outlives_an_owner_ended_by(smallest: Checkpoint, signal_name:
         time.sleep(0.05)
 
 
-def test_a_server_of_your_own_is_used_and_left_clean(
-    smallest: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    who = account()
-    run = Run(who.home, who)
-    try:
-        data = run.directory / "data"
-        who.call(who.binaries / "initdb", f"--pgdata={data}", "--username=you", "--auth=trust")
-        url = "postgresql://you@127.0.0.1:{port}/postgres"
-        server = postgres.start(run, who, data, {}, url=url)
-        monkeypatch.setenv(attached.VARIABLE, url.format(port=server.port))
-        for _ in range(2):  # the second time the dataset is there
-            with System(smallest, size="tiny") as system:
-                assert "database" not in system.pids()
-                with psycopg.connect(system.database_url) as db:
-                    rows = db.execute("SELECT count(*) FROM products").fetchone()
-                assert rows == (1000,)
-        with psycopg.connect(url.format(port=server.port)) as db:
-            left = db.execute("SELECT datname FROM pg_database WHERE datname ~ 'surge'").fetchall()
-        assert [name.startswith("surge_seed_") for (name,) in left] == [True]
-        server.stop()
-    finally:
-        monkeypatch.delenv(attached.VARIABLE, raising=False)
-        run.close()
+def test_a_server_of_your_own_is_used_and_left_clean(smallest: Checkpoint, own_server: str) -> None:
+    for _ in range(2):  # the second time the dataset is there
+        with System(smallest, size="tiny") as system:
+            assert "database" not in system.pids()
+            with psycopg.connect(system.database_url) as db:
+                rows = db.execute("SELECT count(*) FROM products").fetchone()
+            assert rows == (1000,)
+    with psycopg.connect(own_server) as db:
+        left = db.execute("SELECT datname FROM pg_database WHERE datname ~ 'surge'").fetchall()
+    assert [name.startswith("surge_seed_") for (name,) in left] == [True]
 
 
 def test_a_wrong_url_is_one_line(smallest: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,7 @@
-"""Runs first in a service that is counted with PYTHONASYNCIODEBUG set; on its path for that alone.
-
-On Python 3.11 uvicorn asks for `debug=False`, which overrules the environment. Not asking lets the
-environment decide, as uvicorn does on later Pythons.
-"""
+"""Runs first in a service that is counted with its help; on its path for that alone."""
 
 import asyncio
+import os
 from collections.abc import Callable
 
 _init = asyncio.Runner.__init__
@@ -19,4 +16,13 @@ def _undecided(
     _init(self, debug=debug or None, loop_factory=loop_factory)
 
 
-asyncio.Runner.__init__ = _undecided  # type: ignore[method-assign]
+if "PYTHONASYNCIODEBUG" in os.environ:
+    # On Python 3.11 uvicorn asks for `debug=False`, which overrules the environment. Not asking
+    # lets the environment decide, as uvicorn does on later Pythons.
+    asyncio.Runner.__init__ = _undecided  # type: ignore[method-assign]
+
+if "SURGE_COUNT_ORM" in os.environ:
+    from sqlalchemy import event
+    from sqlalchemy.orm import Mapper
+
+    event.listen(Mapper, "load", lambda *_: print("orm instance", flush=True))

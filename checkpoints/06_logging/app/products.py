@@ -1,0 +1,127 @@
+"""Products: lists, details, stock, and the changes their seller makes."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+from fastapi_pagination.ext.sqlalchemy import apaginate
+from sqlalchemy import Select, UnaryExpression, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import joinedload, load_only, undefer_group
+from sqlalchemy.orm.interfaces import ORMOption
+
+from app.cursors import cursor_after, place
+from app.database import Database
+from app.models import Product, Review, Seller
+from app.problems import no_such, problems
+from app.schemas import (
+    Category,
+    Changes,
+    Detail,
+    Feed,
+    Page,
+    ProductId,
+    ReviewOut,
+    SellerCard,
+    Sort,
+    Stock,
+    Summary,
+)
+
+router = APIRouter(prefix="/products", tags=["products"])
+
+SUMMARY = (
+    load_only(Product.name, Product.category, Product.price_cents, Product.created_at),
+    joinedload(Product.seller, innerjoin=True).load_only(Seller.name),
+    undefer_group("rating"),
+)
+DETAIL = (joinedload(Product.seller, innerjoin=True), undefer_group("rating"))
+
+ORDERS: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
+    "newest": (Product.created_at.desc(), Product.id.desc()),
+    "price": (Product.price_cents.asc(), Product.id.asc()),
+    "-price": (Product.price_cents.desc(), Product.id.desc()),
+    "rating": (Product.average_stars.desc().nulls_last(), Product.id.desc()),
+}
+
+
+@router.get("", response_model=Page[Summary], responses=problems(422))
+async def list_products(
+    session: Database, category: Category | None = None, sort: Sort = "newest"
+) -> Any:
+    query = products_of(category).order_by(*ORDERS[sort])
+    products = await apaginate(session, query, subquery_count=False)
+    await session.close()
+    return products
+
+
+@router.get("/feed", responses=problems(422))
+async def feed_products(
+    session: Database,
+    category: Category | None = None,
+    cursor: str | None = None,
+    size: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Feed:
+    query = products_of(category).order_by(*ORDERS["newest"])
+    if cursor is not None:
+        query = query.where(tuple_(Product.created_at, Product.id) < place(cursor))
+    products = (
+        await session.scalars(query.limit(size + 1))
+    ).all()  # the one more tells whether to go on
+    await session.close()
+    return Feed(
+        items=[Summary.model_validate(product) for product in products[:size]],
+        next=cursor_after(products[size - 1]) if len(products) > size else None,
+    )
+
+
+@router.get("/{product_id}", responses=problems(404, 422))
+async def get_product(product_id: ProductId, session: Database) -> Detail:
+    product = await find(session, product_id, *DETAIL)
+    newest = select(Review).where(Review.product_id == product_id)
+    newest = newest.order_by(Review.created_at.desc(), Review.id.desc()).limit(5)
+    reviews = (await session.scalars(newest)).all()
+    await session.close()
+    return detail(product, reviews)
+
+
+@router.get("/{product_id}/stock", responses=problems(404, 422))
+async def get_stock(product_id: ProductId, session: Database) -> Stock:
+    product = await find(session, product_id, load_only(Product.stock))
+    await session.close()
+    return Stock(product_id=product.id, stock=product.stock)
+
+
+@router.patch("/{product_id}", responses=problems(400, 404, 422))
+async def change_product(
+    product_id: ProductId, changes: Annotated[Changes, Body(min_length=1)], session: Database
+) -> Detail:
+    product = await find(session, product_id)
+    for name, value in changes.items():
+        setattr(product, name, value)
+    await session.commit()
+    return await get_product(product_id, session)
+
+
+def products_of(category: Category | None) -> Select[Product]:
+    query = select(Product).options(*SUMMARY)
+    return query.where(Product.category == category) if category else query
+
+
+async def find(session: AsyncSession, product_id: int, *options: ORMOption) -> Product:
+    product = await session.scalar(
+        select(Product).where(Product.id == product_id).options(*options)
+    )
+    if product is None:
+        raise no_such("product", product_id)
+    return product
+
+
+def detail(product: Product, reviews: Sequence[Review]) -> Detail:
+    summary = Summary.model_validate(product)
+    return Detail(
+        **summary.model_dump(exclude={"seller"}),
+        description=product.description,
+        seller=SellerCard.model_validate(product.seller),
+        reviews=[ReviewOut.model_validate(review) for review in reviews],
+    )

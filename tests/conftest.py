@@ -1,0 +1,27 @@
+"""What tests of the stack and of the instruments share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from stack import attached, postgres
+from stack.account import account
+from stack.run import Run
+
+
+@pytest.fixture
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a PostgreSQL that is not the stack's, as SURGE_POSTGRES_URL names it."""
+    who = account()
+    run = Run(who.home, who)
+    try:
+        data = run.directory / "data"
+        who.call(who.binaries / "initdb", f"--pgdata={data}", "--username=you", "--auth=trust")
+        url = "postgresql://you@127.0.0.1:{port}/postgres"
+        server = postgres.start(run, who, data, {}, url=url)
+        with monkeypatch.context() as patch:
+            patch.setenv(attached.VARIABLE, url.format(port=server.port))
+            yield url.format(port=server.port)
+        server.stop()
+    finally:
+        run.close()

@@ -1,0 +1,93 @@
+"""The log never decides whether a shopper is served, and it loses nothing without saying so."""
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from signal import SIGKILL
+from typing import Any
+
+import httpx2
+import pytest
+
+from lab.pipe import LogPipe
+from stack.checkpoint import Checkpoint, checkpoints, find
+from stack.system import System
+
+LOGGED = [step for step in checkpoints() if step.number >= find("logging").number]
+each = pytest.mark.parametrize("step", LOGGED, ids=lambda step: step.label)
+
+
+def lines(written: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in written.splitlines()]
+
+
+def look(client: httpx2.Client, times: int) -> Counter[int]:
+    return Counter(client.get("/products/7/stock").status_code for _ in range(times))
+
+
+@each
+def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
+    with LogPipe() as pipe:
+        settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "100"}
+        with System(step, size="tiny", environment=settings) as system:
+            with httpx2.Client(base_url=system.url) as client:
+                assert look(client, 1_500) == {200: 1_500}
+            pipe.recover()
+            system.end_app()
+        written = lines(pipe.finish())
+    kept = [line for line in written if line.get("path") == "/products/7/stock"]
+    last = written[-1]
+    assert last["event"] == "stopped"
+    assert len(kept) + last["dropped"] == 1_500
+    assert len(kept) < 1_500, "the disk took it all: nothing was tested"
+
+
+@each
+def test_a_full_disk_turns_nobody_away(step: Checkpoint) -> None:
+    with (
+        System(step, size="tiny", environment={"LOG_FILE": "/dev/full"}) as system,
+        httpx2.Client(base_url=system.url) as client,
+    ):
+        assert look(client, 100) == {200: 100}
+
+
+@each
+def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) -> None:
+    with LogPipe() as pipe:
+        settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "10", "LOG_PATIENCE": "0.5"}
+        with System(step, size="tiny", environment=settings) as system:
+            with httpx2.Client(base_url=system.url) as client:
+                look(client, 1_000)
+            assert system.end_app() != -SIGKILL, "it waited for the disk"
+
+
+@each
+def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
+    names = [f"shopper-{number}" for number in range(40)]
+    with System(step, size="tiny", partners={"error_rate": 1.0}) as system:
+        with httpx2.Client(base_url=system.url) as client:
+
+            def ask(name: str) -> str:
+                answer = client.get("/products/7/offers", headers={"X-Request-ID": name})
+                return answer.headers["X-Request-ID"]
+
+            with ThreadPoolExecutor(20) as shoppers:
+                assert list(shoppers.map(ask, names)) == names
+        system.end_app()
+        written = lines(system.log_file.read_bytes())
+    for name in names:
+        mine = Counter(line["event"] for line in written if line.get("request_id") == name)
+        assert mine == {"no offer": 3, "request": 1}
+
+
+@each
+def test_an_id_that_could_forge_a_line_is_replaced(step: Checkpoint) -> None:
+    with (
+        System(step, size="tiny") as system,
+        httpx2.Client(base_url=system.url) as client,
+    ):
+        for given in ("a b", "x" * 65, "", '"}', "é"):
+            headers = {"X-Request-ID": given.encode()}
+            answer = client.get("/healthz", headers=headers)
+            assert answer.headers["X-Request-ID"].isalnum()
+            assert len(answer.headers["X-Request-ID"]) == 32

@@ -1,0 +1,39 @@
+"""A pool notices that its connections are gone before a shopper does."""
+
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
+import httpx2
+import psycopg
+import pytest
+
+from stack.checkpoint import Checkpoint, checkpoints, find
+from stack.system import System
+
+POOLED = [step for step in checkpoints() if step.number >= find("pool").number]
+
+HANG_UP = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE usename = current_user AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.mark.parametrize("step", POOLED, ids=lambda step: step.label)
+def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoint) -> None:
+    with (
+        System(step, size="tiny") as system,
+        httpx2.Client(base_url=system.url) as client,
+        ThreadPoolExecutor(20) as shoppers,
+        psycopg.connect(system.database_url, autocommit=True) as database,
+    ):
+
+        def look(number: int) -> int:
+            return client.get(f"/products/{number}").status_code
+
+        for _ in range(2):
+            assert set(shoppers.map(look, range(1, 101))) == {200}
+            closed = database.execute(HANG_UP).fetchone()
+            assert closed
+            assert closed[0] > 5, "the pool was not warm: nothing was tested"
+            sleep(0.2)  # the news travels through a socket
+        assert set(shoppers.map(look, range(1, 101))) == {200}
