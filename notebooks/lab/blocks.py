@@ -8,6 +8,7 @@
     comparison A B WORKLOAD    the verdict in a sentence, and the numbers behind it
     figure A B WORKLOAD        every pair of the same, as a figure with its table
     ladder [WORKLOAD]          every step on one workload (detail), as a figure with its table
+    ledger                     what the chapters say of the articles' advice
 
 Where a block compares, B may be an experiment of A's notebook, such as `work/02-no-index`.
 Numbers come from the rows committed under `notebooks/results`, and from nowhere else.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from lab import diffs, pictures
 from lab import ladder as ladders
+from lab.ledger import ledger
 from lab.listings import cut, fenced
 from lab.pictures import Picture
 from lab.results import COMMITTED, Comparison, Sides, rows
@@ -185,5 +187,5 @@ def relative(folder: Path, target: Path) -> str:
 
 KINDS: dict[str, Callable[..., str]] = {
     kind.__name__: kind
-    for kind in (listing, diff, stat, predict, claims, comparison, figure, ladder)
+    for kind in (listing, diff, stat, predict, claims, comparison, figure, ladder, ledger)
 }

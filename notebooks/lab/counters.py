@@ -38,6 +38,7 @@ from pathlib import Path
 import httpx2
 import psutil
 
+from lab import cost
 from lab.pipe import LogPipe
 from lab.plan import Plan, Result
 from lab.probe import Probe
@@ -60,7 +61,9 @@ REQUEST = re.compile(rb"/(products|orders|reports)")
 PATIENCE = 20.0
 """Seconds that a run with a stalled log may take."""
 STEADY = 0.5
-"""Held calls are all there when for so many seconds no new one came."""
+IDLE = 0.02
+"""Held calls are all there when for `STEADY` seconds no new one came, and the service and its
+database used less than `IDLE` seconds of CPU."""
 
 
 @dataclass(frozen=True)
@@ -209,17 +212,25 @@ def partner_stats(system: System) -> dict[str, int]:
 
 def release(system: System, done: Callable[[], bool]) -> int:
     """Wait until no more calls come, let the partners answer, and give the number that was open."""
-    most, since = 0, time.monotonic()
+    most, since, before = 0, time.monotonic(), work(system)
 
     def steady() -> bool:
-        nonlocal most, since
-        if (now := partner_stats(system)["max_in_flight"]) > most:
-            most, since = now, time.monotonic()
+        nonlocal most, since, before
+        now, used = partner_stats(system)["max_in_flight"], work(system)
+        # Somebody may still be on the way to a call: on a busy machine that can take a while.
+        if now > most or used - before > IDLE:
+            most, since, before = max(most, now), time.monotonic(), used
         return done() or (most > 0 and time.monotonic() - since > STEADY)
 
     wait_until(steady, "calls to the partners")
     turn(system.partners_url, hold=False)
     return most
+
+
+def work(system: System) -> float:
+    """CPU seconds that the service and its database have used."""
+    pids = {tier: pids for tier, pids in system.pids().items() if tier in ("app", "database")}
+    return sum(cost.read(pids).tiers.values())
 
 
 def log_counters(written: bytes, n: int) -> dict[str, float]:

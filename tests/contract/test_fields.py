@@ -51,5 +51,11 @@ def test_what_is_no_field_is_refused_with_those_there_are(shop: Shop, fields: st
     assert "price_cents" in str(answer.json()["errors"])
 
 
+def test_saying_it_a_thousand_times_is_refused(shop: Shop) -> None:
+    """What is kept for each spelling must have a bound."""
+    answer = shop.get(f"/products/{PRODUCT}", params={"fields": ",".join(["id"] * 1000)})
+    assert answer.status_code == 422
+
+
 def test_an_unknown_product_is_not_found(shop: Shop) -> None:
     assert shop.get("/products/1001", params={"fields": "id"}).status_code == 404

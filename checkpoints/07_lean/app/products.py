@@ -62,7 +62,10 @@ DETAIL = SUMMARY | {
     "reviews": func.array(NEWEST, type_=ARRAY(JSON)),
 }
 FIELD = f"({'|'.join(DETAIL)})"
-Fields = Annotated[str, Query(pattern=f"^{FIELD}(,{FIELD})*$", description="The fields you want.")]
+Fields = Annotated[
+    str,
+    Query(max_length=100, pattern=f"^{FIELD}(,{FIELD})*$", description="The fields you want."),
+]
 
 ORDERS: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
     "newest": (Product.created_at.desc(), Product.id.desc()),
