@@ -1,5 +1,6 @@
 """What tests of the stack and of the instruments share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from stack import attached, postgres
 from stack.account import account
 from stack.run import Run
+
+# As the command does: a service that compiles itself anew at every start makes tests wait.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,19 +37,26 @@ class Account:
         if self.popen:
             os.chown(path, self.popen["user"], self.popen["group"])
 
-    def call(self, *command: str | Path) -> None:
-        """Run a command as the account.
+    def call(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
+        """Run a command as the account, with some more in its environment.
 
         Raises:
             StackError: it failed; with what it said.
         """
         result = subprocess.run(
-            command, **self.popen, cwd=self.home, capture_output=True, text=True, check=False
+            command,
+            **self.popen,
+            cwd=self.home,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if result.returncode:
             raise StackError(f"{Path(command[0]).name} failed: {result.stderr.strip()[-500:]}")
 
 
+@cache  # to find out takes processes, and nothing of it changes meanwhile
 def account() -> Account:
     """Find out who runs PostgreSQL here, and make sure they reach what they need."""
     STATE.mkdir(exist_ok=True)

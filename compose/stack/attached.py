@@ -46,7 +46,7 @@ def seed(url: str, size: Size, progress: Callable[[int, int], None]) -> str:
         _run(server, "CREATE DATABASE {}", building)
         with connect(named(url, building)) as connection:
             try:
-                connection.execute("CREATE EXTENSION pg_stat_statements")
+                connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
             except psycopg.Error as error:
                 raise StackError(
                     f"The server behind {VARIABLE} cannot count: {str(error).splitlines()[0]}. "

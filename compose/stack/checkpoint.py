@@ -1,8 +1,9 @@
 """A checkpoint as its `checkpoint.toml` describes it: all that anything else knows about it."""
 
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,12 +20,34 @@ class Part(BaseModel):
 
 
 class Serve(Part):
-    """How the service is started, and what it needs."""
+    """How the service is started, and what it needs.
+
+    `{port}` in the command is where to listen; one without it gets `--host` and `--port`.
+    `sql` are scripts that run on the dataset before: of the checkpoint's folder, or of a package,
+    as `package:path`.
+    """
 
     command: list[str]
-    services: list[Literal["postgres", "redis", "partners"]]
-    sql: str | None = None
+    worker: list[str] = []
+    services: list[Literal["postgres", "redis", "partners", "traces"]]
+    sql: list[str] = []
     environment: dict[str, str] = {}
+    instances: int = 1
+    proxy: Literal["nginx"] | None = None
+
+    def scripts(self, directory: Path) -> list[Path]:
+        """The files of `sql`; what a reader has not written yet fails a claim, not the start."""
+        named = [name.rpartition(":") for name in self.sql]
+        paths = [(_package(name) if name else directory) / path for name, _, path in named]
+        return [path for path in paths if path.is_file()]
+
+
+def _package(name: str) -> Path:
+    """Where a package is, without importing it."""
+    spec = find_spec(name)
+    assert spec
+    assert spec.origin
+    return Path(spec.origin).parent
 
 
 class Claim(Part):
@@ -39,8 +62,11 @@ class Claim(Part):
     because: str
     requests: int = 100
     connections: int = 10
+    burst: bool = False
     partners: dict[str, float | bool] = {}
     max_connections: int = 100
+    instances: int | None = None
+    worker: bool = False
     log: Literal["kept", "stalled"] = "kept"
     size: Size = "full"
     environment: dict[str, str] = {}
@@ -77,7 +103,11 @@ class Hint(Part):
 
 
 class Checkpoint(Part):
-    """One step of the climb."""
+    """One step of the climb.
+
+    `patience` goes into the service's environment while claims are counted: time limits so long
+    that a machine which is busy with something else changes no count.
+    """
 
     number: int
     name: str
@@ -86,6 +116,7 @@ class Checkpoint(Part):
     touches: list[str]
     shows: list[str]
     serve: Serve
+    patience: dict[str, str] = {}
     claims: list[Claim] = Field(default=[], alias="claim")
     predictions: list[Prediction] = Field(default=[], alias="predict")
     hints: list[Hint] = Field(default=[], alias="hint")
@@ -95,6 +126,12 @@ class Checkpoint(Part):
     def label(self) -> str:
         """Number and name, such as `05 async`."""
         return f"{self.number:02d} {self.name}"
+
+    def with_its_own_claims(self) -> Self:
+        """The same without the claims that it keeps from steps below."""
+        chapter = f"chapters/{self.directory.name.replace('_', '-')}.md"
+        own = [claim for claim in self.claims if claim.because.startswith(chapter)]
+        return self.model_copy(update={"claims": own})
 
 
 def read(directory: Path) -> Checkpoint:
@@ -129,11 +166,11 @@ def find(which: str) -> Checkpoint:
     Raises:
         StackError: there is no such checkpoint.
     """
-    everything = checkpoints()
-    for checkpoint in everything:
-        if which == checkpoint.name or (which.isdecimal() and int(which) == checkpoint.number):
-            return checkpoint
-    labels = ", ".join(checkpoint.label for checkpoint in everything)
+    for path in CHECKPOINTS.glob("*/checkpoint.toml"):
+        number, _, name = path.parent.name.partition("_")
+        if which == name or (which.isdecimal() and int(which) == int(number)):
+            return read(path.parent)  # the others need not be read
+    labels = ", ".join(checkpoint.label for checkpoint in checkpoints())
     raise StackError(f"There is no checkpoint {which!r}. Choose a number or a name: {labels}.")
 
 

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psycopg
@@ -28,11 +28,11 @@ LOADING = {
     "fsync": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "min_wal_size": "2MB",  # what is left of the log is copied for every run
     "max_wal_size": "16MB",
 }
 
 NEEDED_BYTES = 1_500_000_000
+LEAST_VERSION = 18
 
 
 def seed(account: Account, size: Size, progress: Progress) -> Path:
@@ -44,36 +44,48 @@ def seed(account: Account, size: Size, progress: Progress) -> Path:
         progress: called with rows loaded and rows in all.
 
     Raises:
-        StackError: the disk is too full.
+        StackError: the disk is too full, or PostgreSQL too old.
     """
     name = f"{fingerprint(size)}-{_version(account)}"
     return _kept(account, name, lambda run: _build(run, account, size, progress))
 
 
-def after(account: Account, cluster: Path, script: Path) -> Path:
-    """The data directory of a cluster on which a script has run, made once as well.
+def after(account: Account, cluster: Path, scripts: Sequence[Path]) -> Path:
+    """The data directory of a cluster on which scripts have run, made once as well.
 
     Args:
         account: who owns it.
-        cluster: where the script ran on: what `seed` gave.
-        script: SQL of a checkpoint, its indexes above all.
+        cluster: where the scripts ran on: what `seed` gave.
+        scripts: SQL of a checkpoint, its indexes above all.
 
     Raises:
-        StackError: the script is wrong, or the disk is too full.
+        StackError: a script is wrong, or the disk is too full.
     """
-    name = f"{cluster.name}-{hashlib.sha256(script.read_bytes()).hexdigest()[:8]}"
 
     def build(run: Run) -> Path:
         data = run.directory / "data"
         account.call("cp", "-R", cluster, data)
         server = start(run, account, data, LOADING)
         try:
-            run_script(server.url, script)
+            for script in scripts:
+                run_script(server.url, script)
         finally:
             server.stop()
+        _forget_log(account, data)
         return data
 
-    return _kept(account, name, build)
+    return _kept(account, outcome(cluster, scripts).name, build)
+
+
+def outcome(cluster: Path, scripts: Sequence[Path]) -> Path:
+    """Where a cluster is kept on which these scripts have run, whoever wrote them.
+
+    Args:
+        cluster: where they ran on: what `seed` gave.
+        scripts: SQL; what counts is what they say, not where they are.
+    """
+    text = b"".join(script.read_bytes() for script in scripts)
+    return cluster.with_name(f"{cluster.name}-{hashlib.sha256(text).hexdigest()[:8]}")
 
 
 def run_script(url: str, script: Path) -> None:
@@ -116,7 +128,13 @@ def _kept(account: Account, name: str, build: Callable[[Run], Path]) -> Path:
 def _version(account: Account) -> str:
     command = [str(account.binaries / "postgres"), "--version"]
     said: str = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return said.split()[2]  # "postgres (PostgreSQL) 18.6 …"
+    version = said.split()[2]  # "postgres (PostgreSQL) 18.6 …"
+    if int(version.partition(".")[0]) < LEAST_VERSION:
+        raise StackError(
+            f"The PostgreSQL on your PATH is {version}, and this book needs {LEAST_VERSION}. "
+            "Unset SURGE_PREFER_SYSTEM to use the one that comes with it."
+        )
+    return version
 
 
 def _build(run: Run, account: Account, size: Size, progress: Progress) -> Path:
@@ -143,10 +161,26 @@ def _build(run: Run, account: Account, size: Size, progress: Progress) -> Path:
         _roles(admin.format(port=server.port), password)
         with psycopg.connect(server.url_for(OWNER, password)) as connection:
             load(connection, size, progress)
+        _only_ours(admin.format(port=server.port))
     finally:
         server.stop()
+    _forget_log(account, data)
     (data / "pg_hba.conf").write_text(ACCESS)
     return data
+
+
+def _only_ours(url: str) -> None:
+    """Drop the databases that PostgreSQL makes for itself: most of the files of a small cluster."""
+    with psycopg.connect(url, dbname=DATABASE, autocommit=True) as connection:
+        connection.execute("ALTER DATABASE template0 IS_TEMPLATE false")
+        connection.execute("ALTER DATABASE template1 IS_TEMPLATE false")
+        for name in ("template0", "template1", "postgres"):
+            connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+
+def _forget_log(account: Account, data: Path) -> None:
+    """Leave nothing of the write-ahead log, which a server that has stopped needs no more."""
+    account.call(account.binaries / "pg_resetwal", data)
 
 
 def _roles(url: str, password: str) -> None:

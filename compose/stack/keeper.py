@@ -3,27 +3,34 @@
 The owner holds the write end of the keeper's standard input. However the owner ends (return,
 exception, Ctrl-C, `kill -9`, closed terminal), the kernel closes that pipe, and the keeper acts.
 It finds the processes by a mark in their environment, so there is no moment in which a child
-exists and nobody knows of it.
+exists and nobody knows of it. nginx writes its title over its environment; there is no other with
+an empty one in the run's folder.
 """
 
 import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import psutil
 
 MARK = "SURGE_RUN"
-GRACE_SECONDS = 5.0
+INSISTENCE = {signal.SIGTERM: 0.5, signal.SIGINT: 4.5, signal.SIGKILL: 5.0}
+"""How to ask, and for how long to wait. Our servers wait for requests or clients when they are
+asked to end; asked once more by SIGINT they do not."""
 
 
 def marked(run: str) -> list[psutil.Process]:
-    """The processes whose environment carries this run's mark."""
+    """The processes whose environment carries this run's mark, or did."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == run:
+            environment = process.environ()
+            if environment.get(MARK) == run or (
+                not environment and Path(process.cwd()).name == run
+            ):
                 found.append(process)
         except psutil.Error:
             continue  # ended meanwhile, or somebody else's
@@ -32,13 +39,23 @@ def marked(run: str) -> list[psutil.Process]:
 
 def end(processes: list[psutil.Process]) -> None:
     """Ask the processes to end, then insist."""
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+    for signal_number, patience in INSISTENCE.items():
         for process in processes:
             try:
                 process.send_signal(signal_number)
             except psutil.Error:
                 continue
-        _, processes = psutil.wait_procs(processes, timeout=GRACE_SECONDS)
+        deadline = time.monotonic() + patience
+        while (processes := list(filter(lives, processes))) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process still runs; one whose owner only has to take note of its end does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def main() -> None:

@@ -7,21 +7,36 @@ prefix `PARTNERS_` set them at the start:
     error_rate              the share of calls that are answered 500
     hold                    calls wait until it is false again: what is in flight can be counted
 
-`partner=` limits a change to one of the three. `GET /stats` counts, `POST /reset` zeroes. It is
-written on bare ASGI to cost little beside the service that is measured.
+`partner=` limits a change to one of the three, or to `mail`, the service that sends the shop's
+confirmations: `POST /mail/messages` with an `Idempotency-Key` takes a message, and the same key
+again is the same message; `GET` shows what was taken.
+
+`GET /stats` counts, `POST /reset` zeroes. Callers that say in which trace they call (`traceparent`)
+have their traces counted, too. It is written on bare ASGI to cost little beside the
+service that is measured, and served by
+
+    python -m stack.partners --port 9000
 """
 
 import asyncio
 import json
 import os
 import random
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from itertools import count
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
+import typer
+import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 PARTNERS = ("meridian", "northwind", "tradepost")
+MAIL = "mail"
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""Version, trace, the caller's own span, flags (W3C Trace Context)."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -39,6 +54,17 @@ class Dials(BaseModel):
     hold: bool = False
 
 
+class Numbered(HttpToolsProtocol):
+    """A connection with a number where its port was: the system soon uses a free port again."""
+
+    numbers = count()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Give it the next number."""
+        super().connection_made(transport)
+        self.client = ("client", next(self.numbers))
+
+
 class Stats:
     """What the partners saw since the last reset."""
 
@@ -46,21 +72,29 @@ class Stats:
         self.calls = 0
         self.in_flight = 0
         self.max_in_flight = 0
-        self.clients: set[tuple[str, int]] = set()
+        self.clients: set[int] = set()
+        self.posts = 0
+        self.messages: dict[str, Any] = {}
+        self.traces: set[str] = set()
 
     def reset(self) -> None:
         """Zero the counts; what is in flight stays in flight."""
-        self.calls = 0
+        self.calls = self.posts = 0
         self.max_in_flight = self.in_flight
         self.clients.clear()
+        self.messages.clear()
+        self.traces.clear()
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by name; `connections` are the distinct client sockets that called."""
+        """The counts by name; `connections` are those on which a call came."""
         return {
             "calls": self.calls,
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
             "connections": len(self.clients),
+            "posts": self.posts,
+            "messages": len(self.messages),
+            "traces": len(self.traces),
         }
 
 
@@ -73,7 +107,7 @@ def from_environment() -> Dials:
 
 
 stats = Stats()
-dials = {partner: from_environment() for partner in PARTNERS}
+dials = {name: from_environment() for name in (*PARTNERS, MAIL)}
 released = asyncio.Event()
 
 
@@ -91,8 +125,15 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     match scope["path"].strip("/").split("/"):
-        case [partner, "offers", product_id] if partner in dials and product_id.isdecimal():
-            status, body = await offer(partner, int(product_id), scope["client"])
+        case [partner, "offers", product_id] if partner in PARTNERS and product_id.isdecimal():
+            note_trace(scope)
+            status, body = await offer(partner, int(product_id), scope["client"][1])
+        case ["mail", "messages"] if scope["method"] == "POST":
+            note_trace(scope)
+            key = dict(scope["headers"]).get(b"idempotency-key", b"").decode("latin-1")
+            status, body = await mail(key, (await receive())["body"])
+        case ["mail", "messages"]:
+            status, body = 200, stats.messages
         case ["settings"] if scope["method"] == "PUT":
             status, body = turn(dict(parse_qsl(scope["query_string"].decode())))
         case ["stats"]:
@@ -108,31 +149,53 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-async def offer(partner: str, product_id: int, client: tuple[str, int]) -> tuple[int, Any]:
+def note_trace(scope: Scope) -> None:
+    """Remember the trace that a caller says it belongs to."""
+    said = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+    if found := TRACEPARENT.fullmatch(said):
+        stats.traces.add(found[1])
+
+
+async def offer(partner: str, product_id: int, client: int) -> tuple[int, Any]:
     """Wait as the dials say, then quote or fail."""
     stats.calls += 1
     stats.in_flight += 1
     stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
     stats.clients.add(client)
     try:
-        dial = dials[partner]
-        if dial.hold:
-            await released.wait()
-        spread = dial.jitter_ms * (2 * random.random() - 1)  # noqa: S311 - not a secret
-        await asyncio.sleep(max(0.0, dial.latency_ms + spread) / 1000)
-        if random.random() < dial.error_rate:  # noqa: S311 - not a secret
-            return 500, {"error": "out of order"}
-        return 200, quote(partner, product_id)
+        if await works(dials[partner]):
+            return 200, quote(partner, product_id)
+        return 500, {"error": "out of order"}
     finally:
         stats.in_flight -= 1
+
+
+async def mail(key: str, message: bytes) -> tuple[int, Any]:
+    """Wait as the dials say, then take the message or fail."""
+    stats.posts += 1
+    if not key:
+        return 400, {"error": "send an Idempotency-Key"}
+    if not await works(dials[MAIL]):
+        return 500, {"error": "out of order"}
+    stats.messages.setdefault(key, json.loads(message))
+    return 202, {"key": key}
+
+
+async def works(dial: Dials) -> bool:
+    """Wait as a dial says; whether the call succeeds then."""
+    if dial.hold:
+        await released.wait()
+    spread = dial.jitter_ms * (2 * random.random() - 1)  # noqa: S311 - not a secret
+    await asyncio.sleep(max(0.0, dial.latency_ms + spread) / 1000)
+    return random.random() >= dial.error_rate  # noqa: S311 - not a secret
 
 
 def turn(change: dict[str, str]) -> tuple[int, Any]:
     """Turn the dials of one partner, or of all."""
     which = change.pop("partner", None)
     if which is not None and which not in dials:
-        return 422, {"error": f"partner is one of {', '.join(PARTNERS)}"}
-    chosen = [which] if which else PARTNERS
+        return 422, {"error": f"partner is one of {', '.join(dials)}"}
+    chosen = [which] if which else list(dials)
     try:
         turned = {
             name: Dials.model_validate({**dials[name].model_dump(), **change}) for name in chosen
@@ -145,3 +208,12 @@ def turn(change: dict[str, str]) -> tuple[int, Any]:
     else:
         released.set()
     return 200, {name: dial.model_dump() for name, dial in dials.items()}
+
+
+def main(port: Annotated[int, typer.Option()], host: str = "127.0.0.1") -> None:
+    """Serve the partners until SIGTERM."""
+    uvicorn.run(app, host=host, port=port, http=Numbered, log_level="warning")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -51,7 +51,12 @@ class Postgres:
 
 
 def start(
-    run: Run, account: Account, data: Path, settings: dict[str, str], url: str | None = None
+    run: Run,
+    account: Account,
+    data: Path,
+    settings: dict[str, str],
+    url: str | None = None,
+    port: int = 0,
 ) -> Postgres:
     """Start a server on `data` and wait until it answers a query.
 
@@ -61,8 +66,9 @@ def start(
         data: its data directory.
         settings: added to, or instead of, the usual ones.
         url: connect with this URL (`{port}` is filled in) instead of the service's.
+        port: where it listens; 0 for any free port.
     """
-    port = free_port()
+    port = port or free_port()
     command = [str(account.binaries / "postgres"), "-D", str(data), "-p", str(port)]
     for name, value in {**SETTINGS, **settings}.items():
         command += ["-c", f"{name}={value}"]

@@ -6,8 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
+
+import psutil
 
 from stack.account import Account
 from stack.errors import StackError
@@ -15,6 +18,8 @@ from stack.keeper import MARK
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
+REST = 0.2
+"""Seconds without work after which a service has started. CPU time comes in hundredths."""
 
 
 class Child:
@@ -29,6 +34,20 @@ class Child:
     def pid(self) -> int:
         """The process id."""
         return self.process.pid
+
+    def tree(self) -> list[psutil.Process]:
+        """The process and its children, and theirs."""
+        root = psutil.Process(self.pid)
+        return [root, *root.children(recursive=True)]
+
+    def rests(self) -> bool:
+        """Whether all of it uses next to no CPU for a moment; one that has no children rests."""
+        before = self.tree()
+        if len(before) == 1:
+            return True
+        used = _cpu_seconds(before)
+        time.sleep(REST)
+        return _cpu_seconds(self.tree()) - used < REST / 10
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Ask `ready` again and again until it says yes.
@@ -50,8 +69,9 @@ class Child:
             time.sleep(0.02)
 
     def last_words(self, lines: int = 5) -> str:
-        """The end of the log, for an error message."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        """The end of the log, for an error message; without small talk."""
+        said = self.log.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in said if line and not line.startswith("INFO:")][-lines:])
 
     def stop(self, signal_number: int) -> None:
         """Ask the process to end, wait, then insist."""
@@ -62,6 +82,15 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _cpu_seconds(processes: Sequence[psutil.Process]) -> float:
+    """CPU time of those that are still there."""
+    used = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            used += sum(process.cpu_times()[:2])
+    return used
 
 
 class Run:
@@ -106,13 +135,40 @@ class Run:
             )
         return Child(name, process, log)
 
+    def serve(
+        self,
+        name: str,
+        command: Sequence[str],
+        port: int | None,
+        environment: Mapping[str, str],
+        directory: Path | None = None,
+    ) -> Child:
+        """Start a Python module with its arguments, on a loopback port if it listens at all.
+
+        The port stands where the command says `{port}`; otherwise it is told as uvicorn is told.
+        """
+        told = [part.replace("{port}", str(port)) for part in command]
+        if port and told == [*command]:
+            told += ["--host", "127.0.0.1", "--port", str(port)]
+        module = [sys.executable, "-m", *told]
+        return self.start(name, module, environment=environment, directory=directory)
+
     def close(self) -> None:
         """End what is left and remove the folder."""
-        self._keeper.communicate()
+        self.let_go()
+        self._keeper.wait()
         Run.open.discard(self)
+
+    def let_go(self) -> None:
+        """Tell the keeper that nobody needs the run any more."""
+        assert self._keeper.stdin
+        self._keeper.stdin.close()
 
 
 def end_all() -> None:
     """Close every open run; other threads that use one get errors from servers that are gone."""
-    for run in list(Run.open):
+    ending = list(Run.open)
+    for run in ending:
+        run.let_go()
+    for run in ending:
         run.close()

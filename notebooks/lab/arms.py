@@ -1,5 +1,7 @@
 """The two sides of a comparison, up at the same time, each with servers of its own."""
 
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -12,6 +14,7 @@ from lab.probe import Probe
 from lab.results import Sample
 from lab.stats import percentile
 from lab.workloads import Workload
+from stack.run import end_all
 from stack.system import System
 
 Side = Literal["a", "b"]
@@ -28,7 +31,7 @@ class Arm:
     def load(self, workload: Workload, seconds: float, seed: int, sample: bool = False) -> Result:
         """Drive this side in a closed loop."""
         plan = Plan(
-            self.system.url,
+            self.system.doors,
             workload.name,
             workload.connections,
             seconds=seconds,
@@ -37,6 +40,18 @@ class Arm:
             sample=sample,
         )
         return self.probe.run(plan)
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Its workers do nothing: what they still owe must not take time from the other side."""
+        workers = self.system.pids().get("worker", [])
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
 
     def measure(self, workload: Workload, seconds: float, start: int, pair: int) -> Sample:
         """Drive this side for one slice, and read what it cost."""
@@ -70,10 +85,15 @@ def both(systems: dict[Side, System], probes: Sequence[Probe]) -> Iterator[dict[
     """
     with ExitStack() as stack:
         with ThreadPoolExecutor(len(systems)) as pool:
-            entering = [pool.submit(stack.enter_context, system) for system in systems.values()]
-        for entered in entering:
-            entered.result()
+            entering = {
+                side: pool.submit(stack.enter_context, system) for side, system in systems.items()
+            }
+            try:
+                up = {side: entered.result() for side, entered in entering.items()}
+            except (KeyboardInterrupt, SystemExit):  # a start under way must not be waited for
+                end_all()
+                raise
         yield {
             side: Arm(side, system, probe)
-            for (side, system), probe in zip(systems.items(), probes, strict=True)
+            for (side, system), probe in zip(up.items(), probes, strict=True)
         }

@@ -10,26 +10,44 @@ The rows go to `.surge/results`, or where SURGE_RESULTS says.
 """
 
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from lab import blocks, counters, figures, load, paired, progress, themes
+from lab import (
+    blocks,
+    counters,
+    figures,
+    load,
+    neighbours,
+    paired,
+    progress,
+    surge_figure,
+    surge_shape,
+    themes,
+    variants,
+)
 from lab import predict as predictions
-from lab.results import RECENT, Effort, Row, record, rows
+from lab.kept import Kept
+from lab.results import RECENT, Comparison, Effort, Row, record, rows
 from lab.shop import Shop, serve
+from lab.variants import alone as alone  # these three for notebooks, as the verbs here
+from lab.variants import served as served
+from lab.variants import step_of
+from lab.variants import what_if as what_if
 from lab.words import number, sentence
 from lab.workloads import WORKLOADS
-from stack.checkpoint import Size, find
-from stack.errors import StackError
-from stack.paths import ROOT, STATE
+from stack.checkpoint import Checkpoint, Size, find
 from stack.system import System
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,20 +59,24 @@ class Scale:
     shoppers: int
     crowd_seconds: int
     claims: int
-    """At the most; likewise the shoppers."""
+    """At the most; likewise the shoppers, who are also the most requests of a small claim."""
 
 
 SCALES = {
-    "tiny": Scale("tiny", "quick", shoppers=20, crowd_seconds=1, claims=2),
+    "tiny": Scale("tiny", "quick", shoppers=20, crowd_seconds=1, claims=1),
     "quick": Scale("full", "quick", shoppers=1_000, crowd_seconds=10, claims=100),
     "full": Scale("full", "full", shoppers=1_000, crowd_seconds=30, claims=100),
 }
 SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
 RESULTS = Path(os.environ.get("SURGE_RESULTS", RECENT))
-WORK = ROOT / "work"
+STARTED: type[System] = System
 
 if SCALE.size == "tiny":
-    WORK = STATE / "what-if"  # a test must not touch what is the reader's
+    STARTED = Kept
+    paired.System = Kept  # type: ignore[attr-defined]
+    SCRATCH = tempfile.TemporaryDirectory(prefix="surge-")
+    # A test must not touch what is the reader's, or another test's.
+    variants.WORK = Path(SCRATCH.name)
     paired.PACES["quick"] = paired.Pace(
         starts=1, enough=1, rounds=1, slice_seconds=0.1, warm_seconds=0.1
     )
@@ -104,11 +126,14 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
         counter: only claims about this one.
     """
     step = find(which)
-    claims = [
-        claim if SCALE.size == "full" else claim.model_copy(update={"size": SCALE.size})
-        for claim in step.claims
-        if counter in ("", claim.counter)
-    ][: SCALE.claims]
+    claims = [claim for claim in step.claims if counter in ("", claim.counter)][: SCALE.claims]
+    if SCALE.size == "tiny":
+        claims = [
+            claim.model_copy(
+                update={"size": SCALE.size, "requests": min(claim.requests, SCALE.shoppers)}
+            )
+            for claim in claims
+        ]
     lines = []
     for row in counters.claims(step.model_copy(update={"claims": claims}), directory):
         if directory is None:
@@ -118,10 +143,12 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
     show(blocks.table(["claim", "counter", "claimed", "counted", "holds"], lines))
 
 
-def measure(a: str, b: str, workload: str, directory: Path | None = None) -> None:
+def measure(
+    a: str | Checkpoint, b: str | Checkpoint, workload: str, directory: Path | None = None
+) -> None:
     """Compare B with A by the paired protocol; `directory` is B's code if it is not our own."""
     row = paired.compare(
-        find(a), find(b), workload, SCALE.effort, directory=directory, size=SCALE.size
+        step_of(a), step_of(b), workload, SCALE.effort, directory=directory, size=SCALE.size
     )
     keep(row)
     show(f"**{sentence(row)}.**")
@@ -130,18 +157,22 @@ def measure(a: str, b: str, workload: str, directory: Path | None = None) -> Non
     show(blocks.sides(row))
 
 
+def sweep(a: str | Checkpoint, others: Iterable[Checkpoint], *workloads: str) -> None:
+    """Compare each of the others with A, on several workloads, and show them in one table."""
+    found: list[Comparison] = []
+    for other in some(others):
+        found += paired.compare_many(step_of(a), other, workloads, SCALE.effort, size=SCALE.size)
+    for row in found:
+        keep(row)
+    show(blocks.table_of_variants(found))
+
+
 def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     """Send the same Locust crowd to each of the steps, one after the other."""
     shoppers = min(shoppers, SCALE.shoppers)
     met = {}
     lines = []
-    for which in steps if SCALE.size == "full" else steps[-1:]:
-        label = find(which).label
-        with up(which) as shop:
-            url = shop.system.url
-            outcome = load.run(url, journey, shoppers, SCALE.crowd_seconds, False, Console())
-        if outcome.rejected:
-            show(f"**{label}: rejected, {outcome.rejected}**")
+    for label, outcome in _outcomes(journey, steps, shoppers, SCALE.crowd_seconds):
         total = outcome.total
         met[label] = total.times
         waits = [total.percentile(percent) for percent in (50, 95, 99)]
@@ -153,11 +184,77 @@ def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     show(blocks.table(titles, lines))
 
 
+def surge(*steps: str, shoppers: int = surge_shape.HEIGHT) -> None:
+    """Send the same surge to each of the steps, one after the other.
+
+    Args:
+        steps: which.
+        shoppers: how many there are at its height; before and after it is a tenth of them.
+    """
+    shoppers, seconds = min(shoppers, SCALE.shoppers), 3 * SCALE.crowd_seconds
+    met = {
+        label: outcome.timeline
+        for label, outcome in _outcomes("surge", steps, shoppers, seconds)
+        if outcome.timeline
+    }
+    show(f"A surge of {shoppers} shoppers, {seconds} s each:")
+    draw(surge_figure.surge(met), surge_figure.alt_surge(met))
+    titles, *lines = surge_figure.data_surge(met)
+    show(blocks.table(titles, lines))
+
+
+def beside(
+    *steps: str, directory: Path | None = None, reads: float = 200, reports: float = 2
+) -> None:
+    """Look at hot products at a steady rate: alone, and while somebody asks for reports.
+
+    Args:
+        steps: which, one after the other.
+        directory: your own code in their place.
+        reads: how many looks a second.
+        reports: how many reports a second.
+    """
+    lines = []
+    for which in steps:
+        label = find(which).label + (f" ({directory.name})" if directory else "")
+        with up(which, directory) as shop:
+            seconds = SCALE.crowd_seconds
+            lines.append([label, *neighbours.looks(shop, reads, 0, seconds)])
+            lines.append(["beside reports", *neighbours.looks(shop, reads, reports, seconds)])
+    show(f"{reads:g} looks a second for {SCALE.crowd_seconds} s, and {reports:g} reports a second:")
+    titles = ["", "p50 ms", "p99 ms", "longest ms", "reports asked for", "made by then"]
+    show(blocks.table([*titles, "CPU of the app", "of the worker"], lines))
+
+
+def _outcomes(
+    journey: str, steps: Sequence[str], shoppers: int, seconds: int
+) -> Iterator[tuple[str, load.Outcome]]:
+    """What the same crowd meets at each of the steps."""
+    for which in some(steps):
+        label = find(which).label
+        with up(which) as shop:
+            outcome = load.run(shop.system.url, journey, shoppers, seconds, False, Console())
+        if outcome.rejected:
+            show(f"**{label}: rejected, {outcome.rejected}**")
+        yield label, outcome
+
+
+def times(many: int) -> int:
+    """How often to do something again; a hundredth of it when it is only to see that it runs."""
+    return many if SCALE.size == "full" else max(1, many // 100)
+
+
+def some(many: Iterable[T]) -> list[T]:
+    """All of them; the last, when it is only to see that it runs."""
+    return list(many) if SCALE.size == "full" else list(many)[-1:]
+
+
 def up(
-    which: str,
+    which: str | Checkpoint,
     directory: Path | None = None,
     max_connections: int = 100,
     environment: dict[str, str] | None = None,
+    instances: int | None = None,
 ) -> AbstractContextManager[Shop]:
     """Bring a step up, to look around: `with up("05") as shop: shop.get("/products/1")`.
 
@@ -166,36 +263,17 @@ def up(
         directory: your own code in its place.
         max_connections: what PostgreSQL allows the service.
         environment: settings of the service, such as `{"POOL_SIZE": "5"}`.
+        instances: how many there are; `client` talks to the first.
     """
-    system = System(
-        find(which),
+    system = STARTED(
+        step_of(which),
         directory,
         size=SCALE.size,
         max_connections=max_connections,
         environment=environment,
+        instances=instances,
     )
     return serve(system, SCALE.shoppers)
-
-
-def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path:
-    """Copy a step to `work/NN-name` with some text of one file replaced; gives the folder.
-
-    Raises:
-        StackError: the file does not have the text to be replaced.
-    """
-    step = find(which)
-    target = WORK / f"{step.number:02d}-{name}"
-    shutil.rmtree(target, ignore_errors=True)
-    ignore = shutil.ignore_patterns("__pycache__", "*.log", "README.md", "checkpoint.toml")
-    shutil.copytree(step.directory, target, ignore=ignore)
-    changed = target / file
-    text = changed.read_text(encoding="utf-8")
-    for old, new in changes:
-        if old not in text:
-            raise StackError(f"{file} of {step.label} does not have {old!r}: mend the experiment.")
-        text = text.replace(old, new)
-    changed.write_text(text, encoding="utf-8")
-    return target
 
 
 def tabulate(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> None:

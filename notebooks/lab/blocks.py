@@ -1,20 +1,25 @@
 """What can stand in a generated block of a chapter.
 
-    listing PATH[#NAME]        a file, or one function, class, method or variable of it
+    listing PATH[#NAME]        a file, or one function, class, method or variable of it; of a
+                               .template, the lines around a directive
     diff A B FILE              what changed in one file between two checkpoints
     stat A B                   which files changed between two checkpoints, and by how much
     predict NN                 the questions of a checkpoint
     claims NN                  its claims, with what was counted
     comparison A B WORKLOAD    the verdict in a sentence, and the numbers behind it
+    variants A B,… WORKLOAD,…  other ways to serve the same code, such as `granian`, a line for each
     figure A B WORKLOAD        every pair of the same, as a figure with its table
     ladder [WORKLOAD]          every step on one workload (detail), as a figure with its table
     ledger                     what the chapters say of the articles' advice
 
-Where a block compares, B may be an experiment of A's notebook, such as `work/02-no-index`.
+Where a block compares, B may be an experiment of A's notebook, such as `work/02-no-index`, or the
+same code served in another way, such as `12/granian`.
 Numbers come from the rows committed under `notebooks/results`, and from nowhere else.
 """
 
+import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -24,12 +29,10 @@ from lab.ledger import ledger
 from lab.listings import cut, fenced
 from lab.pictures import Picture
 from lab.results import COMMITTED, Comparison, Sides, rows
-from lab.words import cost, number, ratio, sentence
+from lab.words import cost, number, ratio, sentence, shop
 from stack.checkpoint import find
 from stack.errors import StackError
 from stack.paths import ROOT
-
-NOT_THE_SHOP = {"client", "partners"}
 
 
 def make(kind: str, arguments: Sequence[str], folder: Path) -> str:
@@ -115,6 +118,31 @@ def comparison(folder: Path, a: str, b: str, workload: str) -> str:
     return "\n\n".join([f"**{sentence(row)}.**", sides(row), note])
 
 
+def variants(folder: Path, a: str, names: str, workloads: str) -> str:
+    """A line for each way in which the notebook serves a step, A's own unless it says `NN/way`."""
+    ways = [name if "/" in name else f"{a}/{name}" for name in names.split(",")]
+    found = [
+        pictures.compared(a, way, workload) for way in ways for workload in workloads.split(",")
+    ]
+    note = f"Yours: {command(a, ways[0], workloads)}."
+    if None in found:
+        return f"*Not recorded yet. {note}*"
+    return f"{table_of_variants(row for row in found if row)}\n\n{note}"
+
+
+def table_of_variants(found: Iterable[Comparison]) -> str:
+    """What each gains and costs, one line for each B."""
+    lines: dict[str, list[str]] = {}
+    titles = [""]
+    for row in found:
+        line = lines.setdefault(row.b, [row.b])
+        if len(lines) == 1:
+            titles += [f"{row.workload}: requests a second", "CPU ms a request"]
+        line.append(ratio(row.ratio.throughput, row.at_least) if row.ratio else "rejected")
+        line.append(number(cost(row.tiers.b)))
+    return table(titles, lines.values())
+
+
 def figure(folder: Path, a: str, b: str, workload: str) -> str:
     """Every pair of a comparison."""
     found = pictures.comparison(a, b, workload)
@@ -144,10 +172,9 @@ def sides(row: Comparison) -> str:
         ["99th percentile, ms", *both(row.p99_ms), of and ratio(of.p99)],
         ["CPU ms a request", *both(Sides(a=cost(tiers.a), b=cost(tiers.b))), of and ratio(of.cost)],
     ]
-    for tier in tiers.a | tiers.b:
-        if tier not in NOT_THE_SHOP:
-            spent = [number(side[tier]) if tier in side else None for side in (tiers.a, tiers.b)]
-            lines.append([f"of it {tier}", *spent, None])
+    for tier in shop(tiers.a | tiers.b):
+        spent = [number(side[tier]) if tier in side else None for side in (tiers.a, tiers.b)]
+        lines.append([f"of it {tier}", *spent, None])
     return table(["", row.a, row.b, "ratio (95 % interval)"], lines)
 
 
@@ -165,9 +192,14 @@ def command(a: str, b: str, workload: str) -> str:
     """How to make a comparison; an experiment is made in the notebook that names it."""
     if "/" not in b:
         return f"`surge compare {a} {b} --workload {workload}`"
-    name = b.partition("-")[2]
+    if b.startswith("work/"):
+        step, _, name = Path(b).name.partition("-")
+        makes = re.compile(rf'what_if\(\s*"{step}",\s*"{re.escape(name)}"')
+    else:
+        makes = re.compile(rf'served\(\s*"{b.partition("/")[0]}"')
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        if f'\\"{name}\\"' in path.read_text(encoding="utf-8"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if any(makes.search("".join(cell["source"])) for cell in cells):
             return f"`surge lab {path.name[:2]}`"
     raise StackError(f"No notebook makes {b}. Is it misspelt?")
 
@@ -187,5 +219,5 @@ def relative(folder: Path, target: Path) -> str:
 
 KINDS: dict[str, Callable[..., str]] = {
     kind.__name__: kind
-    for kind in (listing, diff, stat, predict, claims, comparison, figure, ladder, ledger)
+    for kind in (listing, diff, stat, predict, claims, comparison, variants, figure, ladder, ledger)
 }

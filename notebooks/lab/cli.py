@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from lab import climb as climbing
-from lab import dataset, diffs, paired, tables, turn, workloads
+from lab import dataset, diffs, follow, paired, rolls, tables, turn, workloads
 from lab import load as loads
 from lab import predict as predictions
 from lab import progress as progresses
@@ -30,7 +30,10 @@ app = typer.Typer(
 console = Console()
 errors = Console(stderr=True, highlight=False)
 
-Journey = Literal["browse", "viral", "sale", "offers"]
+Journey = Literal["browse", "viral", "sale", "offers", "surge"]
+JOURNEYS = "What the shoppers do. " + "; ".join(
+    f"{name}: {does}" for name, does in loads.JOURNEYS.items()
+)
 Which = Annotated[str, typer.Argument(metavar="NN", help="A checkpoint: 5, 05 or async.")]
 Full = Annotated[bool, typer.Option("--full", help="Measure longer, for numbers to publish.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -67,11 +70,34 @@ def up(
     """Serve one checkpoint, with its servers, until Ctrl-C."""
     step = find(which)
     dataset.prepare(size, console)
-    with System(step, existing(directory), size=size, port=port) as system:
+    eager = follow.EAGER if "traces" in step.serve.services else {}
+    with System(step, existing(directory), size=size, port=port, environment=eager) as system:
         print(f"ready {system.url}", flush=True)
         console.print(f"{step.label}. Try {system.url}/docs. Ctrl-C ends everything.")
-        system.wait()
+        if system.proxy:
+            console.print(
+                f"The same with TLS: {system.proxy.tls_url}, by {system.proxy.authority}. "
+                "In another terminal: surge roll",
+                soft_wrap=True,  # a path that is cut in two cannot be copied
+            )
+        try:
+            with follow.following(system, console):
+                if system.proxy:
+                    rolls.serve(system, console)
+                else:
+                    system.wait()
+        except KeyboardInterrupt:  # no emergency: what is under way is answered, in order
+            console.print("Ending. What is under way is answered first.")
+            raise typer.Exit from None
         raise StackError(f"The service ended by itself. Its last words:\n{system.app_log()[-500:]}")
+
+
+@app.command()
+def roll() -> None:
+    """Restart the instances of a `surge up` in another terminal, one by one."""
+    if not rolls.ask_all():
+        raise StackError("There is nothing to roll. Start it in another terminal: surge up 13")
+    console.print("Asked. The terminal of `surge up` says how it goes.")
 
 
 @app.command()
@@ -99,17 +125,31 @@ def compare(
 @app.command()
 def load(
     which: Which,
-    journey: Annotated[Journey, typer.Option(help="What the shoppers do.")] = "browse",
-    users: Annotated[int, typer.Option(min=1, max=2000, help="Shoppers at once.")] = 50,
-    time: Annotated[int, typer.Option(min=1, max=600, help="Seconds.")] = 20,
+    journey: Annotated[Journey, typer.Option(help=JOURNEYS)] = "browse",
+    users: Annotated[
+        int | None,
+        typer.Option(min=1, max=2000, help="Shoppers at once; 50, at the height of a surge 200."),
+    ] = None,
+    time: Annotated[
+        int | None, typer.Option(min=1, max=600, help="Seconds; 20, a whole surge 30.")
+    ] = None,
     ui: Annotated[bool, typer.Option("--ui", help="Open Locust's own page instead.")] = False,
 ) -> None:
     """Send a crowd of Locust shoppers to a checkpoint."""
     step = find(which)
+    shoppers, seconds = loads.usual(journey)
     dataset.prepare("full", console)
     with System(step) as system:
-        outcome = loads.run(system.url, journey, users, time, ui, console)
+        outcome = loads.run(system.url, journey, users or shoppers, time or seconds, ui, console)
     console.print(tables.crowd(outcome))
+    if outcome.timeline:
+        from lab import surge_figure, themes  # here for the same reason as the report of a climb
+
+        console.print(tables.surge(outcome.timeline))
+        path = STATE / f"surge-{step.label.replace(' ', '-')}.png"
+        STATE.mkdir(exist_ok=True)
+        path.write_bytes(themes.png(surge_figure.surge({step.label: outcome.timeline})))
+        console.print(f"The same, drawn: {path}")
     raise typer.Exit(1 if outcome.rejected else 0)
 
 
@@ -227,8 +267,10 @@ def existing(directory: Path | None) -> Path | None:
 
 def main() -> None:
     """Run the command; a reader's mistake ends in one or two lines and exit status 2."""
-    # Ended from outside, we still stop our servers in order.
+    # Ended from outside, we still stop our servers, and wait for nobody.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A service that may not keep what it compiled takes three times as long for every start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         app()
     except StackError as error:

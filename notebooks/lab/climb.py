@@ -4,6 +4,7 @@ What is proved or counted comes out the same however busy the machine is: two su
 once. What is measured has the machine to itself.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,20 +25,21 @@ LANES = 2
 
 @dataclass(frozen=True)
 class Stage:
-    """One piece of a climb; `weight` is its usual share of the time, for the ETA."""
+    """One comparison of a climb; `weight` is its usual share of the time, for the ETA."""
 
     what: str
     weight: int
     do: Callable[[paired.Progress], list[Row]]
 
 
-def exact(climbed: list[Checkpoint]) -> list[Stage]:
-    """What needs no clock; first what takes longest, so that no lane ends much before the other."""
-    return [
-        Stage(f"{step.label}: {verb}", 1, partial(do, step))
-        for verb, do in (("count", count), ("prove", prove))
-        for step in climbed
-    ]
+def exact(climbed: list[Checkpoint]) -> list[Callable[[], list[Row]]]:
+    """What needs no clock; first what takes longest, so that no lane ends much before the other.
+
+    What a step keeps from those below is counted at the top, for all of them.
+    """
+    *below, top = climbed
+    counts = [partial(count, step) for step in [*map(Checkpoint.with_its_own_claims, below), top]]
+    return [*counts, *(partial(prove, step) for step in climbed)]
 
 
 def timed(climbed: list[Checkpoint], effort: Effort) -> list[Stage]:
@@ -49,12 +51,12 @@ def timed(climbed: list[Checkpoint], effort: Effort) -> list[Stage]:
     ]
 
 
-def prove(step: Checkpoint, progress: paired.Progress) -> list[Row]:
+def prove(step: Checkpoint) -> list[Row]:
     """Run the contract suite."""
     return [suite.prove(step).row]
 
 
-def count(step: Checkpoint, progress: paired.Progress) -> list[Row]:
+def count(step: Checkpoint) -> list[Row]:
     """Count the claims."""
     return list(counters.claims(step))
 
@@ -66,19 +68,19 @@ def measure(
     return list(paired.compare_many(below, step, step.shows, effort, progress=progress))
 
 
-def in_lanes(plan: list[Stage]) -> Iterator[tuple[Stage, list[Row]]]:
-    """Do some stages at once; yields them in order with their rows."""
+def in_lanes(work: list[Callable[[], list[Row]]]) -> Iterator[list[Row]]:
+    """Do some pieces at once; yields the rows of each, in order."""
     with ThreadPoolExecutor(LANES) as lanes:
+        doing = [lanes.submit(piece) for piece in work]
         try:
-            yield from zip(plan, lanes.map(lambda stage: stage.do(quiet), plan), strict=True)
+            for piece in doing:
+                yield piece.result()
         except BaseException:  # Ctrl-C above all: what goes on in the lanes must not be waited for
             lanes.shutdown(wait=False, cancel_futures=True)
-            run.end_all()
+            while not all(piece.done() for piece in doing):  # a lane may just begin a run
+                run.end_all()
+                time.sleep(0.05)
             raise
-
-
-def quiet(detail: str, part: float) -> None:
-    """Progress that nobody watches."""
 
 
 def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[Row]:
@@ -95,28 +97,28 @@ def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[R
         transient=True,
     ) as progress:
         task = progress.add_task(
-            "prove and count", total=sum(stage.weight for stage in [*first, *then])
+            "prove and count", total=len(first) + sum(stage.weight for stage in then)
         )
         done = 0
 
-        def keep(stage: Stage, found: list[Row]) -> None:
+        def keep(found: list[Row], weight: int) -> None:
             nonlocal done
             for row in found:
                 record(row)
                 rows.append(row)
                 progress.console.print(line(row))
-            done += stage.weight
+            done += weight
             progress.update(task, completed=done)
 
-        for stage, found in in_lanes(first):
-            keep(stage, found)
+        for found in in_lanes(first):
+            keep(found, 1)
         for stage in then:
 
             def show(detail: str, part: float, stage: Stage = stage) -> None:
                 text, completed = f"{stage.what} {detail}", done + part * stage.weight
                 progress.update(task, description=text, completed=completed)
 
-            keep(stage, stage.do(show))
+            keep(stage.do(show), stage.weight)
     return rows
 
 

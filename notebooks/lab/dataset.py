@@ -3,8 +3,8 @@
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stack.backing import prepare as prepare_dataset
 from stack.checkpoint import Size
-from stack.system import prepare as prepare_dataset
 
 
 def prepare(size: Size, console: Console) -> None:

@@ -31,27 +31,37 @@ TALL = 4.0
 """Inches across for a phone."""
 ROW = 0.42
 """Inches for a line of a figure."""
+LEGEND = 0.3
+"""And for one of its legend."""
 PERCENTILES = [50.0, 90.0, 99.0, 99.9]
 
 
 def ladder(
     rows: Sequence[Row], workload: str, theme: Theme = LIGHT, shape: Shape = "wide"
 ) -> Figure:
-    """Every checkpoint on one workload: capacity, what a request costs each tier, p99."""
+    """Every checkpoint on one workload: capacity, p99, what a request costs each tier."""
     points = ladders.points(rows, workload)
-    panels: list[Callable[[Axes, list[Point], Theme], None]] = [_capacity, _costs, _waits]
+    panels: list[Callable[[Axes, list[Point], Theme], None]] = [_capacity, _waits, _costs]
     height = ROW * len(points) + 1
     with mpl.rc_context(STYLE):
         if shape == "wide":
-            figure = sheet(10.4, height, theme)
+            figure = sheet(10.4, height + LEGEND, theme)
             axes = figure.subplots(1, 3, sharey=True)
         else:
-            figure = sheet(TALL, 3 * height, theme)
+            figure = sheet(TALL, 3 * height + 2 * LEGEND, theme)
             axes = figure.subplots(3, 1)
         for ax, draw in zip(axes, panels, strict=True):
             plain(ax, theme)
             lines(ax, [point.label for point in points], theme)
             draw(ax, points, theme)
+        figure.legend(
+            loc="outside lower right",  # below the last panel, where it covers nothing
+            ncols=len(_tiers(points)) if shape == "wide" else 3,
+            labelcolor=theme.ink,
+            handlelength=1,
+            fontsize=9,
+            frameon=False,
+        )
     return figure
 
 
@@ -198,14 +208,6 @@ def _costs(ax: Axes, points: list[Point], theme: Theme) -> None:
     ax.set_xlim(0, max(left) * 1.25)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    ax.legend(
-        loc="lower right",
-        labelcolor=theme.ink,
-        handlelength=1,
-        fontsize=9,
-        facecolor=theme.paper,
-        edgecolor="none",
-    )
     name(ax, "CPU ms a request, by tier", "← less is better", theme)
 
 

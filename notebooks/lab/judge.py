@@ -13,7 +13,7 @@ CLIENT_LIMIT = 0.9
 FOREIGN_LIMIT = 0.15
 """With more of the machine than this in other hands, nothing can be measured."""
 ERROR_ALLOWANCE = 0.001
-ELSEWHERE = {"client", "partners"}
+ELSEWHERE = {"client", "partners", "traces"}
 """Tiers that are not the shop's own: their CPU time is shown, but is not its cost."""
 
 

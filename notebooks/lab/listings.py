@@ -1,16 +1,19 @@
 """Pieces of source, cut out for a chapter."""
 
 import ast
+import re
 import textwrap
 
 from stack.errors import StackError
 from stack.paths import ROOT
 
-LANGUAGES = {".py": "python", ".sql": "sql", ".toml": "toml"}
+LANGUAGES = {".py": "python", ".sql": "sql", ".toml": "toml", ".template": "nginx"}
 
 
 def cut(path: str, name: str = "") -> str:
     """A fenced block: the whole file, or the function, class, method or variable called `name`.
+
+    In a configuration (`.template`), `name` is a directive.
 
     Raises:
         StackError: no such file, or nothing of that name in it.
@@ -22,7 +25,7 @@ def cut(path: str, name: str = "") -> str:
         raise StackError(f"There is no file {path} to cut a listing from.") from None
     if name:
         try:
-            text = region(text, name)
+            text = (passage if file.suffix == ".template" else region)(text, name)
         except LookupError:
             raise StackError(f"{path} defines no {name}. Mend the listing's marker.") from None
     return fenced(LANGUAGES.get(file.suffix, "text"), text)
@@ -47,6 +50,35 @@ def region(text: str, name: str) -> str:
     while first and lines[first - 1].lstrip().startswith("#"):
         first -= 1
     return textwrap.dedent("\n".join(lines[first : found.end_lineno]))
+
+
+def passage(text: str, directive: str) -> str:
+    """The lines around a directive, up to the next blank ones; of a block, all to its last brace.
+
+    Raises:
+        LookupError: no line begins with it.
+    """
+    lines = text.splitlines()
+    found = (n for n, line in enumerate(lines) if re.match(rf"\s*{re.escape(directive)}\b", line))
+    first = next(found, None)
+    if first is None:
+        raise LookupError(directive)
+    while first and lines[first - 1].strip():
+        first -= 1
+    cut: list[str] = []
+    for line in lines[first:]:
+        if not line.strip() and depth(cut) <= 0:
+            break
+        cut.append(line)
+    while depth(cut) < 0:  # it ends a block that it has not opened
+        cut.pop()
+    return textwrap.dedent("\n".join(cut))
+
+
+def depth(lines: list[str]) -> int:
+    """How many braces are open at the end."""
+    text = "".join(lines)
+    return text.count("{") - text.count("}")
 
 
 def defined(statement: ast.stmt) -> list[str]:

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from lab import timeline
+from lab.surge_shape import HEIGHT, SECONDS, phases
+from lab.timeline import Timeline
 from lab.waits import within
 from stack.account import account
 from stack.errors import StackError
@@ -26,6 +29,7 @@ JOURNEYS = {
     "viral": "everybody opens one product, nine of ten of them together",
     "sale": "looks, buys, reads the receipt, until all is sold",
     "offers": "opens a product and asks the partners' prices",
+    "surge": "all of these; in the middle third of the time ten times as many of them",
 }
 PATIENCE = 10
 """Seconds after which a shopper gives up; it counts as a failure."""
@@ -66,6 +70,13 @@ class Outcome:
     visits: list[Visit]
     total: Visit
     rejected: str | None
+    timeline: Timeline | None = None
+    """What happened when, in a surge."""
+
+
+def usual(journey: str) -> tuple[int, int]:
+    """How many shoppers come, and for how many seconds, when nobody says otherwise."""
+    return (HEIGHT, SECONDS) if journey == "surge" else (50, 20)
 
 
 def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Console) -> Outcome:
@@ -74,16 +85,18 @@ def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Con
     Args:
         url: the service.
         journey: one of `JOURNEYS`.
-        users: how many shoppers.
+        users: how many shoppers; in a surge, at its height.
         seconds: for how long they keep coming.
         ui: offer Locust's own page meanwhile, and for a minute afterwards.
         console: where the page's address is printed.
 
     Raises:
-        StackError: there is no such journey, or Locust failed.
+        StackError: there is no such journey, no time for it, or Locust failed.
     """
     if journey not in JOURNEYS:
         raise StackError(f"There is no journey {journey!r}. Choose one of {', '.join(JOURNEYS)}.")
+    if journey == "surge":
+        phases(users, seconds)  # says so now if there is no time for them
     who = account()
     crowd = Run(who.home, who)
     try:
@@ -99,9 +112,13 @@ def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Con
         if status not in (0, 1, *REJECTED):
             raise StackError(f"Locust failed. Its last words:\n{child.last_words()}")
         entries = json.loads((crowd.directory / "stats.json").read_bytes())
+        met = outcome(journey, users, seconds, entries, status)
+        if journey == "surge":
+            asks = timeline.read(crowd.directory / timeline.NOTES)
+            met = replace(met, timeline=Timeline(users, seconds, asks))
     finally:
         crowd.close()
-    return outcome(journey, users, seconds, entries, status)
+    return met
 
 
 def outcome(
@@ -119,9 +136,11 @@ def outcome(
 def _command(url: str, journey: str, users: int, seconds: int, port: int) -> list[str]:
     page = ["--autostart", "--autoquit", str(LINGER_SECONDS)]
     page += ["--web-host", "127.0.0.1", "--web-port", str(port)]
+    surge = journey == "surge"
+    file = "surge_locustfile.py" if surge else "locustfile.py"
     return [
-        *(sys.executable, "-m", "locust", journey.capitalize()),
-        *("--locustfile", str(Path(__file__).with_name("locustfile.py"))),
+        *(sys.executable, "-m", "locust", *([] if surge else [journey.capitalize()])),
+        *("--locustfile", str(Path(__file__).with_name(file))),
         *("--host", url),
         *("--users", str(users)),
         *("--run-time", f"{seconds}s"),

@@ -7,10 +7,12 @@ the end: the time a slow system needs for its last answers is part of what it to
 import asyncio
 import gzip
 import hashlib
+import os
 import signal
 from array import array
 from collections import Counter, deque
 from collections.abc import Collection, Iterator
+from itertools import cycle, islice
 from random import Random
 from time import perf_counter_ns
 from typing import Any
@@ -20,6 +22,8 @@ from lab.plan import SECOND, Plan
 from lab.wire import Answer, Lane, Request
 
 TICK = SECOND // 100
+SETTLED = 0.3
+"""Seconds after which what was sent has arrived."""
 GZIP = b"\x1f\x8b"
 """How a compressed body begins; JSON never does."""
 
@@ -31,9 +35,10 @@ class Loop:
         self.plan = plan
         self.requests = requests
         self.allowed = allowed
-        parts = urlsplit(plan.url)
-        address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self.lanes = [Lane(address, self.answered, plan.sample) for _ in range(plan.connections)]
+        parts = [urlsplit(url) for url in plan.urls]
+        addresses = cycle((part.hostname or "127.0.0.1", part.port or 80) for part in parts)
+        lanes = islice(addresses, plan.connections)
+        self.lanes = [Lane(address, self.answered, plan.sample) for address in lanes]
         self.walks: deque[Request] = deque()
         self.latencies = array("q")
         self.lags = array("q")
@@ -119,12 +124,22 @@ class Closed(Loop):
     async def begin(self) -> None:
         """Open the connections before the clock starts: it is requests that are timed."""
         await asyncio.gather(*(lane.open() for lane in self.lanes), return_exceptions=True)
+        if self.plan.hold:
+            await asyncio.sleep(SETTLED)  # a connection that is open may not be accepted yet
+            self.signal(signal.SIGSTOP)
+            await asyncio.sleep(SETTLED)
+            asyncio.get_running_loop().call_later(SETTLED, self.signal, signal.SIGCONT)
         self.asked = 0
         self.working = len(self.lanes)
         self.started = perf_counter_ns()
         self.ends = self.started + int((self.plan.seconds or 1e9) * SECOND)
         for lane in self.lanes:
             self.free(lane)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Stop those who are to be held, or let them go on."""
+        for pid in self.plan.hold:
+            os.kill(pid, number)
 
     def free(self, lane: Lane) -> None:
         """Ask again, or stop for good."""

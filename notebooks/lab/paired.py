@@ -135,7 +135,10 @@ class Book:
         for turn in range(pace.rounds):
             for place, arm in enumerate(order):
                 pair = 2 * turn + place // 2
-                self.samples.append(arm.measure(self.workload, pace.slice_seconds, start, pair))
+                [across] = [one for one in arms.values() if one is not arm]
+                with across.resting():
+                    sample = arm.measure(self.workload, pace.slice_seconds, start, pair)
+                self.samples.append(sample)
             # Where one slice's last answers take ages, the difference needs no second round.
             if time.monotonic() - began > 2 * (turn + 1) * len(order) * pace.slice_seconds:
                 break

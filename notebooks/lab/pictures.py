@@ -70,7 +70,7 @@ def comparison(a: str, b: str, workload: str) -> Picture | None:
     )
 
 
-def climb(workload: str = "detail") -> Picture | None:
+def climb(workload: str = "hot") -> Picture | None:
     """Every step on a workload; None when no row is committed."""
     found = [row for row in committed() if row.workload == workload]
     if not ladder.points(found, workload):
@@ -87,12 +87,19 @@ def climb(workload: str = "detail") -> Picture | None:
 def compared(a: str, b: str, workload: str) -> Comparison | None:
     """The newest committed comparison of two checkpoints on a workload.
 
-    `b` may be an experiment of a notebook, such as `work/02-no-index`, whoever served it.
+    Each may be served in another way, such as `12/granian`; `b` may also be an experiment of a
+    notebook, such as `work/02-no-index`, whoever served it.
     """
-    found = (row for row in committed() if (row.a, row.workload) == (find(a).label, workload))
-    if b.startswith("work/"):
-        return next((row for row in found if row.b.endswith(f" ({b})")), None)
-    return next((row for row in found if row.b == find(b).label), None)
+    of_a = label(a)
+    of_b = f" ({b})" if b.startswith("work/") else label(b)
+    found = (row for row in committed() if (row.a, row.workload) == (of_a, workload))
+    return next((row for row in found if row.b.endswith(of_b)), None)
+
+
+def label(which: str) -> str:
+    """What rows call a step, perhaps one that is served in another way."""
+    step, _, served = which.partition("/")
+    return f"{find(step).label} ({served})" if served else find(step).label
 
 
 def committed() -> list[Comparison]:

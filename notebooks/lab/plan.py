@@ -4,7 +4,7 @@ import json
 import sys
 from array import array
 from base64 import b64decode, b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Self
 
 SECOND = 1_000_000_000
@@ -20,7 +20,8 @@ class Plan:
     for exactly `count` requests.
     """
 
-    url: str
+    urls: list[str]
+    """Where to ask; the connections are spread over them evenly."""
     workload: str
     connections: int
     seconds: float | None = None
@@ -32,6 +33,8 @@ class Plan:
     """After so many seconds the shopper gives up, counted from when they wanted to ask."""
     sample: bool = False
     """Remember what every GET gave."""
+    hold: list[int] = field(default_factory=list)
+    """Processes that are stopped until every connection of a closed loop has asked."""
 
     def line(self) -> str:
         """The plan as the probe reads it."""

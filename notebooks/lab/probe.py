@@ -2,7 +2,7 @@
 
 It reads plans and writes results, a line of JSON each:
 
-    python -m lab.probe <<< '{"url": "http://127.0.0.1:8000", "workload": "detail",
+    python -m lab.probe <<< '{"urls": ["http://127.0.0.1:8000"], "workload": "detail",
                               "connections": 16, "seconds": 5}'
 
 Streams of requests go on from plan to plan, so a probe never repeats an order, or a cold id

@@ -22,7 +22,7 @@ from stack.checkpoint import Checkpoint, before, checkpoints, find
 from stack.paths import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
-LADDERS = ("detail", "list")
+LADDERS = ("hot", "list")
 """The workloads that every step is measured on."""
 MOST_SECONDS = 3_600
 """For one cell."""

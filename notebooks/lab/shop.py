@@ -13,7 +13,8 @@ import httpx2
 import psycopg
 
 from lab.sql import OF_SERVICE, Ledger
-from stack.system import System, turn
+from stack.ask import turn
+from stack.system import System
 
 STATEMENTS: LiteralString = f"""
     SELECT sum(calls)::int, sum(rows)::int, sum(shared_blks_hit + shared_blks_read)::int, query
@@ -72,14 +73,18 @@ class Shop:
         turn(self.system.partners_url, **dials)
 
     def rush(self, shoppers: int, path: str, order: dict[str, object] | None = None) -> Rush:
-        """Send so many shoppers at the same moment; with an `order`, they all POST it."""
+        """Send so many shoppers at the same moment; with an `order`, they all POST it.
+
+        `{}` in the path stands for the number of the shopper, from 1 on.
+        """
         shoppers = min(shoppers, self.most_shoppers)
         gate = threading.Barrier(shoppers)
 
-        def shop(_: int) -> tuple[int, float]:
+        def shop(number: int) -> tuple[int, float]:
             gate.wait()
             began = time.perf_counter()
-            answer = self.client.request("POST" if order else "GET", path, json=order)
+            own = path.format(number + 1)
+            answer = self.client.request("POST" if order else "GET", own, json=order)
             return answer.status_code, time.perf_counter() - began
 
         with ThreadPoolExecutor(shoppers) as crowd:
@@ -91,6 +96,6 @@ class Shop:
 def serve(system: System, most_shoppers: int) -> Iterator[Shop]:
     """Bring a system up on a fresh copy of the data, and take it down at the end."""
     unlimited = httpx2.Limits(max_connections=None)
-    with system, httpx2.Client(limits=unlimited, timeout=60) as client:
-        client.base_url = system.url
-        yield Shop(system, client, most_shoppers)
+    with system as running, httpx2.Client(limits=unlimited, timeout=60) as client:
+        client.base_url = running.url
+        yield Shop(running, client, most_shoppers)

@@ -56,7 +56,7 @@ def prove(
     ):
         report = Path(scratch) / "report.xml"
         command = [sys.executable, "-m", "pytest", "tests/contract", "-q", "-p", "no:cacheprovider"]
-        command += [f"--junitxml={report}", *(["-x"] if stop_at_first else [])]
+        command += [f"--junitxml={report}", "-o", "addopts=", *(["-x"] if stop_at_first else [])]
         targets = {"SURGE_TARGET": system.url, "SURGE_PARTNERS": system.partners_url}
         # The mark makes the run's keeper end the suite too, should we be killed.
         environment = {**os.environ, **targets, **ALONE, MARK: system.run.id}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -11,12 +12,15 @@ from rich.text import Text
 from lab import ladder as ladders
 from lab.judge import ELSEWHERE
 from lab.ladder import Step
-from lab.load import Outcome, Visit
+from lab.load import PATIENCE, Outcome, Visit
 from lab.results import Comparison, Row, Tiers
+from lab.timeline import Stretch, Timeline
 from lab.words import cost, marked, number, ratio, sentence, verdict
 
 WIDE = 120
 """Columns from which a terminal has room for the change beside the numbers."""
+LINES = 15
+"""A surge is cut into about so many."""
 
 STYLES = {
     "faster": "green",
@@ -119,6 +123,24 @@ def crowd(outcome: Outcome) -> RenderableType:
     return Group(table, *notes)
 
 
+def surge(timeline: Timeline) -> RenderableType:
+    """A surge, phase by phase and every few seconds."""
+    table = _table("seconds")
+    for name in ("requests", "failed", "answers\na second", "p50 ms", "p99 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    step = ceil(timeline.seconds / LINES)
+    for phase, whole in timeline.by_phase():
+        table.add_row(phase.title, *_stretch(whole), style="bold")
+        for piece in timeline.cut(phase.begins, phase.ends, step):
+            last = piece.ends == phase.ends
+            table.add_row(f"  {piece.begins}-{piece.ends}", *_stretch(piece), end_section=last)
+    note = (
+        "A request, its failure and its wait stand where it was asked, an answer where it came. "
+        f"Who waited {PATIENCE} s gave up."
+    )
+    return Group(table, Text(note, "dim"))
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
@@ -171,4 +193,14 @@ def _visit(visit: Visit) -> list[Text]:
         failed,
         Text(number(visit.per_second)),
         *(Text("-" if wait is None else f"{wait:,}") for wait in waits),
+    ]
+
+
+def _stretch(found: Stretch) -> list[Text]:
+    waits = [found.p50, found.p99]
+    return [
+        Text(f"{found.requests:,}"),
+        Text(f"{found.failed:,}", "red" if found.failed else ""),
+        Text(number(found.answered)),
+        *(Text("-" if wait is None else number(round(wait))) for wait in waits),
     ]

@@ -38,7 +38,13 @@ LIGHT = Theme(
     faint="#e1e6eb",
     old="#a84300",
     new="#0063a8",
-    tiers={"app": "#2f87c9", "database": "#0f3d66", "cache": "#0a8f68", "proxy": "#b0568b"},
+    tiers={
+        "app": "#2f87c9",
+        "worker": "#c77b0a",
+        "database": "#0f3d66",
+        "cache": "#0a8f68",
+        "proxy": "#b0568b",
+    },
 )
 DARK = Theme(
     paper="#12161c",
@@ -47,7 +53,13 @@ DARK = Theme(
     faint="#2c343f",
     old="#f0a35e",
     new="#5bb4f0",
-    tiers={"app": "#9ed4f7", "database": "#3f7fb8", "cache": "#43c99e", "proxy": "#de8fbf"},
+    tiers={
+        "app": "#9ed4f7",
+        "worker": "#f0c05e",
+        "database": "#3f7fb8",
+        "cache": "#43c99e",
+        "proxy": "#de8fbf",
+    },
 )
 
 FONT = "DejaVu Sans"
@@ -63,15 +75,16 @@ STYLE: Any = {
     "ytick.major.size": 0,
 }
 
-TICKS = {
+TICKS: dict[float, list[float]] = {
     most: [digit * 10.0**power for power in range(-4, 8) for digit in digits]
     for most, digits in {
         3: (1, 1.1, 1.25, 1.5, 2, 3, 4, 5, 6, 7, 8, 9),
         30: (1, 2, 5),
         500: (1, 3),
-        inf: (1,),
+        20_000: (1,),
     }.items()
 }
+TICKS[inf] = [10.0**power for power in range(-4, 9, 2)]
 """Round numbers for a scale whose ends differ by less than so many times."""
 
 

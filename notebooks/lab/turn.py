@@ -114,7 +114,7 @@ def show(finding: Finding, console: Console) -> None:
 
 def watch(checkpoint: Checkpoint, directory: Path, console: Console) -> None:
     """Check again on every save, until Ctrl-C."""
-    ours = watchfiles.PythonFilter(extra_extensions=[".sql", ".toml"])
+    ours = watchfiles.PythonFilter(extra_extensions=[".sql", ".toml", ".template"])
     report(checkpoint, directory, console, as_json=False)
     for _ in watchfiles.watch(directory, watch_filter=ours, raise_interrupt=True):
         console.rule(time.strftime("%H:%M:%S"))

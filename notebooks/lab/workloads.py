@@ -17,6 +17,7 @@ from stack.seed.data import CATEGORIES, COUNTS, Size, hot_ids
 
 HOT = 1_000
 """The flash sale: so many products get all of the hot traffic."""
+HOTTEST = 50
 DRAWS = 10_000
 """So many draws are prepared and then repeated: drawing costs more than sending."""
 PAGE = 20
@@ -33,19 +34,19 @@ def get(path: str, query: Query | None = None, headers: str = "") -> bytes:
     return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n{headers}\r\n".encode()
 
 
-def post(path: str, body: object, key: str | None = None) -> bytes:
-    """Render a POST request with a JSON body and, perhaps, an idempotency key."""
+def send(method: str, path: str, body: object, key: str | None = None) -> bytes:
+    """Render a request with a JSON body and, perhaps, an idempotency key."""
     content = json.dumps(body)
     extra = f"Idempotency-Key: {key}\r\n" if key else ""
     return (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n{extra}"
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n{extra}"
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n{content}"
     ).encode()
 
 
-def hot(size: Size, rand: Random) -> list[int]:
+def draw(size: Size, rand: Random, products: int = HOT) -> list[int]:
     """Draw hot product ids by Zipf's law: the r-th most popular has a weight of 1 / r."""
-    ids = hot_ids(size, HOT)
+    ids = hot_ids(size, products)
     return rand.choices(ids, [1 / rank for rank in range(1, len(ids) + 1)], k=DRAWS)
 
 
@@ -76,13 +77,18 @@ def deep(size: Size, rand: Random) -> Iterator[Request]:
 
 def detail(size: Size, rand: Random) -> Iterator[Request]:
     """Hot products."""
-    return repeated([get(f"/products/{id}") for id in hot(size, rand)], rand)
+    return repeated([get(f"/products/{id}") for id in draw(size, rand)], rand)
+
+
+def hot(size: Size, rand: Random) -> Iterator[Request]:
+    """The hottest products alone: what is asked for so often that any cache has it."""
+    return repeated([get(f"/products/{id}") for id in draw(size, rand, HOTTEST)], rand)
 
 
 def fields(size: Size, rand: Random) -> Iterator[Request]:
     """Three fields of hot products."""
     query = {"fields": "id,name,price_cents"}
-    return repeated([get(f"/products/{id}", query) for id in hot(size, rand)], rand)
+    return repeated([get(f"/products/{id}", query) for id in draw(size, rand)], rand)
 
 
 def cold(size: Size, rand: Random) -> Iterator[Request]:
@@ -91,9 +97,82 @@ def cold(size: Size, rand: Random) -> Iterator[Request]:
     return repeated([get(f"/products/{id}") for id in ids], rand)
 
 
+def one(size: Size, rand: Random) -> Iterator[Request]:
+    """The same product again and again."""
+    return repeated([get(f"/products/{draw(size, rand)[0]}")], rand)
+
+
+def changed(size: Size, rand: Random) -> Iterator[Request]:
+    """The same product, whose price changes with every tenth request."""
+    path = f"/products/{draw(size, rand)[0]}"
+    for number in count(1):
+        if number % 10:
+            yield Request(get(path))
+        else:
+            yield Request(send("PATCH", path, {"price_cents": 100 + number}))
+
+
+def known(size: Size, rand: Random) -> Iterator[Request]:
+    """Hot products, asked for by somebody who has them already, whatever they are by now."""
+    match = "If-None-Match: *\r\n"
+    return repeated([get(f"/products/{id}", headers=match) for id in draw(size, rand)], rand)
+
+
+def spellings(size: Size, rand: Random) -> Iterator[Request]:
+    """The same product, by a new spelling of its URL each time."""
+    id = draw(size, rand)[0]
+    paths = ("/products/{id}", "/%70roducts/{id}", "/products/0{id}", "/products/+{id}")
+    for number in count():
+        path = paths[number % len(paths)].format(id=id)
+        yield Request(get(path, {"from": f"newsletter-{rand.getrandbits(32)}"}))
+
+
+def missing(size: Size, rand: Random) -> Iterator[Request]:
+    """A product that there is not."""
+    return repeated([get(f"/products/{COUNTS[size].products + rand.randint(1, 1000)}")], rand)
+
+
+def some_missing(size: Size, rand: Random) -> Iterator[Request]:
+    """Every product once, and as many that there are not."""
+    ids = range(1, 2 * COUNTS[size].products + 1)
+    return repeated([get(f"/products/{id}") for id in ids], rand)
+
+
+FIELDS = ("id", "name", "category", "price_cents", "seller", "rating", "description", "reviews")
+
+
+def garbage(size: Size, rand: Random) -> Iterator[Request]:
+    """Never the same URL twice: most ask for what there is not, or for what there is oddly."""
+    there = draw(size, rand)
+    for number in count(COUNTS[size].products + 1):
+        id, junk = there[number % DRAWS], f"{rand.getrandbits(64):016x}"
+        fields = ",".join(rand.sample(FIELDS, rand.randint(1, 7)))
+        path = (
+            f"/products/{number}",  # there is none
+            f"/products/{number}?{junk}",
+            f"/products/{id}?utm_source={8 * junk}",
+            f"/products/{id}?fields={fields}&{junk}",
+            f"/%70roducts/0{id}?{'&' * (number % 300)}{junk}",
+            f"/products?page={number % 9}&{8 * junk}",
+            f"/products?category={junk}",
+            f"/products/{number}{junk}",
+            f"/{junk}/{number}",
+            f"/{number}.php?{junk}",
+            f"/{'../' * (number % 50)}{junk}",
+            f"/%ff%00{junk}",
+        )
+        yield Request(get(path[number % len(path)]))
+
+
 def offers(size: Size, rand: Random) -> Iterator[Request]:
     """Offers for hot products."""
-    return repeated([get(f"/products/{id}/offers") for id in hot(size, rand)], rand)
+    return repeated([get(f"/products/{id}/offers") for id in draw(size, rand)], rand)
+
+
+def late(size: Size, rand: Random) -> Iterator[Request]:
+    """Offers for somebody whose time is over."""
+    over = "Request-Timeout: 0\r\n"
+    return repeated([get(f"/products/{id}/offers", headers=over) for id in draw(size, rand)], rand)
 
 
 def feed(size: Size, rand: Random) -> Iterator[Request]:
@@ -124,12 +203,14 @@ def orders(size: Size, rand: Random) -> Iterator[Request]:
     name = f"{rand.getrandbits(64):016x}"
     for number in count():
         body = {"product_id": next(ids), "quantity": 1, "customer": f"shopper{number}@example.com"}
-        yield Request(post("/orders", body, key=f"{name}-{number}"))
+        yield Request(send("POST", "/orders", body, key=f"{name}-{number}"))
 
 
 def reports(size: Size, rand: Random) -> Iterator[Request]:
     """A sales report of every category in turn."""
-    return repeated([post("/reports", {"category": category}) for category in CATEGORIES], rand)
+    return repeated(
+        [send("POST", "/reports", {"category": category}) for category in CATEGORIES], rand
+    )
 
 
 # A shop's day: mostly looking, sometimes comparing, seldom buying.
@@ -151,6 +232,8 @@ class Workload:
     stream: Stream
     connections: int
     allowed: frozenset[int] = frozenset({200})
+    writes: bool = False
+    """Whether it changes the data."""
 
     def requests(self, size: Size, seed: int) -> Iterator[Request]:
         """The endless stream; the same seed gives the same requests."""
@@ -165,12 +248,21 @@ WORKLOADS = {
         Workload("deep", deep, connections=4),
         Workload("detail", detail, connections=16),
         Workload("fields", fields, connections=16),
-        Workload("cold", cold, connections=16),
+        Workload("hot", hot, connections=16),
+        Workload("one", one, connections=16),
+        Workload("changed", changed, connections=16, writes=True),
+        Workload("known", known, connections=16, allowed=frozenset({304})),
+        Workload("spellings", spellings, connections=16),
+        Workload("missing", missing, connections=16, allowed=frozenset({404})),
+        Workload("garbage", garbage, connections=16, allowed=frozenset({200, 404, 422})),
+        Workload("cold", cold, connections=64),
+        Workload("some_missing", some_missing, connections=16, allowed=frozenset({200, 404})),
         Workload("feed", feed, connections=4),
         Workload("offers", offers, connections=50),
-        Workload("orders", orders, connections=16, allowed=frozenset({201, 409})),
-        Workload("reports", reports, connections=2, allowed=frozenset({202})),
-        Workload("mixed", mixed, connections=16, allowed=frozenset({200, 201, 409})),
+        Workload("late", late, connections=16, allowed=frozenset({504})),
+        Workload("orders", orders, connections=16, allowed=frozenset({201, 409}), writes=True),
+        Workload("reports", reports, connections=2, allowed=frozenset({202}), writes=True),
+        Workload("mixed", mixed, connections=16, allowed=frozenset({200, 201, 409}), writes=True),
     )
 }
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import bench
+from lab import bench, variants
 from stack.checkpoint import find
 from stack.errors import StackError
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "WORK", tmp_path)
+    monkeypatch.setattr(variants, "WORK", tmp_path)
 
 
 def test_what_if_changes_one_file() -> None:
@@ -28,3 +28,14 @@ def test_what_if_changes_one_file() -> None:
 def test_what_if_says_when_the_checkpoint_has_moved_on() -> None:
     with pytest.raises(StackError, match=r"^app/main.py of 05 async does not have 'no such text'"):
         bench.what_if("05", "test", "app/main.py", ("no such text", ""))
+
+
+def test_another_way_to_serve_changes_the_label_and_nothing_else() -> None:
+    step = find("12")
+    other = bench.served("12", "granian", ["granian", "--port={port}"], {"POOL_SIZE": "5"})
+    assert other.label == "12 workers (granian)"
+    assert other.serve.command == ["granian", "--port={port}"]
+    assert other.serve.environment == {**step.serve.environment, "POOL_SIZE": "5"}
+    alike = {"name", "serve"}
+    assert other.model_dump(exclude=alike) == step.model_dump(exclude=alike)
+    assert bench.served("12", "same").serve == step.serve

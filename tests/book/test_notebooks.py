@@ -1,24 +1,19 @@
 """Every notebook runs, and is kept with what it showed when it was recorded."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from lab.record import NOTEBOOKS
+from lab.record import NOTEBOOKS, execute
+from stack.account import account
 from stack.checkpoint import checkpoints
+from stack.keeper import MARK
+from stack.run import Run
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
-RUN = """
-import sys, nbformat
-from lab.record import execute
-execute(nbformat.read(sys.argv[1], as_version=4), "tiny")
-"""
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 
 
@@ -36,25 +31,20 @@ def test_every_checkpoint_has_a_notebook() -> None:
     assert {step.directory.name for step in checkpoints()} <= names
 
 
-@pytest.fixture(scope="module")
-def runs() -> Iterator[dict[Path, Future[subprocess.CompletedProcess[str]]]]:
-    """Every notebook run from top to bottom, two at a time, each by a process of its own."""
-    with ThreadPoolExecutor(2) as lanes:
-        yield {path: lanes.submit(run, path) for path in PATHS}
-        lanes.shutdown(cancel_futures=True)
-
-
-def run(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", RUN, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test starts ends with it, however it ends."""
+    who = account()
+    run = Run(who.home, who)
+    monkeypatch.setenv(MARK, run.id)
+    yield
+    run.close()
 
 
 @each
-def test_a_notebook_runs_from_top_to_bottom(
-    path: Path, runs: dict[Path, Future[subprocess.CompletedProcess[str]]]
-) -> None:
-    result = runs[path].result()
-    assert result.returncode == 0, result.stderr[-3000:]
+@pytest.mark.usefixtures("mortal")
+def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
+    execute(read(path), "tiny")
 
 
 @each

@@ -56,6 +56,42 @@ def test_a_region_is_the_whole_definition(name: str, first: str, last: str) -> N
     assert (lines[0], lines[-1]) == (first, last)
 
 
+TEMPLATE = """
+http {
+
+    # Who answers.
+    upstream shop {
+        zone shop 1k;
+
+        # Kept.
+        keepalive 64;
+    }
+
+    log_format line '{"a":1}';
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("directive", "first", "last", "lines"),
+    [
+        ("upstream", "# Who answers.", "}", 7),
+        ("keepalive", "# Kept.", "keepalive 64;", 2),
+        ("log_format", "log_format line '{\"a\":1}';", "log_format line '{\"a\":1}';", 1),
+    ],
+)
+def test_a_passage_of_a_configuration_closes_what_it_opens(
+    directive: str, first: str, last: str, lines: int
+) -> None:
+    cut = listings.passage(TEMPLATE, directive).splitlines()
+    assert (cut[0], cut[-1], len(cut)) == (first, last, lines)
+
+
+def test_a_directive_is_a_whole_word() -> None:
+    with pytest.raises(LookupError):
+        listings.passage(TEMPLATE, "keep")
+
+
 def test_a_fence_is_longer_than_those_inside() -> None:
     assert listings.fenced("text", "a ``` b") == "````text\na ``` b\n````"
 

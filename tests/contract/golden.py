@@ -6,6 +6,7 @@ The suite changes data, so it divides the catalogue: prices and descriptions cha
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -17,6 +18,8 @@ CHANGED, REPORTED = "outdoors", "books"
 SOLD = ("sports", "shoes", "bags")
 
 Json = dict[str, Any]
+Shelf = Mapping[int, data.Product]
+"""Products by their ids; where none is given, as they are seeded."""
 
 
 @cache
@@ -40,10 +43,12 @@ def reviews() -> dict[int, list[data.Review]]:
     return found
 
 
-def in_category(category: str | None) -> list[data.Product]:
-    return [p for p in products().values() if category is None or p.category == category]
+def in_category(category: str | None, shelf: Shelf | None = None) -> list[data.Product]:
+    chosen = (products() if shelf is None else shelf).values()
+    return [p for p in chosen if category is None or p.category == category]
 
 
+@cache
 def average(product_id: int) -> float | None:
     stars = [review.stars for review in reviews().get(product_id, [])]
     if not stars:
@@ -87,9 +92,9 @@ def detail(product: data.Product) -> Json:
     }
 
 
-def ordered(category: str | None, sort: str) -> list[data.Product]:
+def ordered(category: str | None, sort: str, shelf: Shelf | None = None) -> list[data.Product]:
     """A category in the order of `sort`; equals follow their id in the same direction."""
-    chosen = in_category(category)
+    chosen = in_category(category, shelf)
     match sort:
         case "newest":
             chosen.sort(key=lambda product: (product.created_at, product.id), reverse=True)
@@ -102,8 +107,14 @@ def ordered(category: str | None, sort: str) -> list[data.Product]:
     return chosen
 
 
-def page(category: str | None, number: int = 1, size: int = 20, sort: str = "newest") -> Json:
-    chosen = ordered(category, sort)
+def page(
+    category: str | None,
+    number: int = 1,
+    size: int = 20,
+    sort: str = "newest",
+    shelf: Shelf | None = None,
+) -> Json:
+    chosen = ordered(category, sort, shelf)
     start = (number - 1) * size
     return {
         "items": [summary(product) for product in chosen[start : start + size]],

@@ -50,10 +50,22 @@ def test_orders_of_the_seed_can_be_read(shop: Shop) -> None:
 
 @pytest.mark.parametrize(("order_id", "status"), [
     ("999999", 404), ("9223372036854775807", 404), ("9223372036854775808", 422), ("0", 422),
-    ("-3", 422), ("one", 422), ("%00", 422),
+    ("-3", 422), ("one", 422),
 ])  # fmt: skip
 def test_what_is_not_an_order_is_not_shown(shop: Shop, order_id: str, status: int) -> None:
     assert shop.get(f"/orders/{order_id}").status_code == status
+
+
+def test_a_megabyte_is_no_order(shop: Shop, product: data.Product) -> None:
+    # A proxy may not even read it.
+    refused = shop.post("/orders", json=order_for(product, customer="x" * 1_000_000))
+    assert refused.status_code in (413, 422)
+    assert shop.get(f"/products/{product.id}/stock").json()["stock"] == product.stock
+
+
+def test_a_zero_byte_is_no_order(shop: Shop) -> None:
+    # A proxy lets none through, and says so itself.
+    assert shop.get("/orders/%00").status_code in (400, 422)
 
 
 def test_the_same_key_again_gives_the_same_answer_and_sells_nothing(
@@ -160,7 +172,7 @@ BAD = [
     {"customer": "a@b@c"},
     {"customer": "a@example.com\x00"},
     {"customer": "a" * 300 + "@example.com"},
-    {"customer": "x" * 1_000_000},
+    {"customer": "x" * 10_000},
     {"customer": None},
     {"customer": 7},
     {"price_cents": 1},

@@ -51,7 +51,9 @@ def test_an_unknown_product_is_not_found(shop: Shop, path: str) -> None:
 @pytest.mark.parametrize("path", ["/products/{}", "/products/{}/stock", "/products/{}/offers"])
 @pytest.mark.parametrize("product_id", BAD_IDS)
 def test_what_cannot_be_a_product_id_is_refused(shop: Shop, path: str, product_id: str) -> None:
-    assert shop.get(path.format(product_id)).status_code == 422
+    # A proxy lets no zero byte through, and says so itself.
+    refused = {400, 422} if "%00" in product_id else {422}
+    assert shop.get(path.format(product_id)).status_code in refused
 
 
 def test_stock_is_what_the_seed_says(shop: Shop) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from steps import alone, teaching
 
 from lab.pipe import LogPipe
-from stack.checkpoint import Checkpoint, checkpoints, find
-from stack.system import System
+from stack.checkpoint import Checkpoint
 
-LOGGED = [step for step in checkpoints() if step.number >= find("logging").number]
+LOGGED = teaching("logging", "tiers")
 each = pytest.mark.parametrize("step", LOGGED, ids=lambda step: step.label)
 
 
@@ -29,7 +29,7 @@ def look(client: httpx2.Client, times: int) -> Counter[int]:
 def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "100"}
-        with System(step, size="tiny", environment=settings) as system:
+        with alone(step, settings) as system:
             with httpx2.Client(base_url=system.url) as client:
                 assert look(client, 1_500) == {200: 1_500}
             pipe.recover()
@@ -45,7 +45,7 @@ def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
 @each
 def test_a_full_disk_turns_nobody_away(step: Checkpoint) -> None:
     with (
-        System(step, size="tiny", environment={"LOG_FILE": "/dev/full"}) as system,
+        alone(step, {"LOG_FILE": "/dev/full"}) as system,
         httpx2.Client(base_url=system.url) as client,
     ):
         assert look(client, 100) == {200: 100}
@@ -55,7 +55,7 @@ def test_a_full_disk_turns_nobody_away(step: Checkpoint) -> None:
 def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) -> None:
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "10", "LOG_PATIENCE": "0.5"}
-        with System(step, size="tiny", environment=settings) as system:
+        with alone(step, settings) as system:
             with httpx2.Client(base_url=system.url) as client:
                 look(client, 1_000)
             assert system.end_app() != -SIGKILL, "it waited for the disk"
@@ -64,7 +64,7 @@ def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) ->
 @each
 def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
     names = [f"shopper-{number}" for number in range(40)]
-    with System(step, size="tiny", partners={"error_rate": 1.0}) as system:
+    with alone(step, partners={"error_rate": 1.0}) as system:
         with httpx2.Client(base_url=system.url) as client:
 
             def ask(name: str) -> str:
@@ -74,7 +74,7 @@ def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
             with ThreadPoolExecutor(20) as shoppers:
                 assert list(shoppers.map(ask, names)) == names
         system.end_app()
-        written = lines(system.log_file.read_bytes())
+        written = lines(system.log())
     for name in names:
         mine = Counter(line["event"] for line in written if line.get("request_id") == name)
         assert mine == {"no offer": 3, "request": 1}
@@ -83,7 +83,7 @@ def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
 @each
 def test_an_id_that_could_forge_a_line_is_replaced(step: Checkpoint) -> None:
     with (
-        System(step, size="tiny") as system,
+        alone(step) as system,
         httpx2.Client(base_url=system.url) as client,
     ):
         for given in ("a b", "x" * 65, "", '"}', "é"):

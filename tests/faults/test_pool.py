@@ -6,11 +6,11 @@ from time import sleep
 import httpx2
 import psycopg
 import pytest
+from steps import alone, teaching
 
-from stack.checkpoint import Checkpoint, checkpoints, find
-from stack.system import System
+from stack.checkpoint import Checkpoint
 
-POOLED = [step for step in checkpoints() if step.number >= find("pool").number]
+POOLED = teaching("pool", "async", "lean")
 
 HANG_UP = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -21,14 +21,14 @@ HANG_UP = """
 @pytest.mark.parametrize("step", POOLED, ids=lambda step: step.label)
 def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoint) -> None:
     with (
-        System(step, size="tiny") as system,
+        alone(step) as system,
         httpx2.Client(base_url=system.url) as client,
         ThreadPoolExecutor(20) as shoppers,
         psycopg.connect(system.database_url, autocommit=True) as database,
     ):
 
         def look(number: int) -> int:
-            return client.get(f"/products/{number}").status_code
+            return client.get(f"/products/{number}/stock").status_code  # which no cache has
 
         for _ in range(2):
             assert set(shoppers.map(look, range(1, 101))) == {200}

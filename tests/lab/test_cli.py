@@ -1,10 +1,13 @@
 """The command: what a reader types, what the screen says, and how it ends."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -12,14 +15,16 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from lab import cli, progress, turn
+from lab import cli, progress, rolls, turn
+from stack.account import Account
 from stack.checkpoint import find
+from stack.errors import StackError
 from stack.paths import ROOT
 from stack.ports import free_port
 
 SURGE = [sys.executable, "-c", "from lab.cli import main; main()"]
 COMMANDS = ["climb", "up", "compare", "load", "diff", "start", "check", "hint", "predict"]
-COMMANDS += ["sync", "lab"]
+COMMANDS += ["sync", "lab", "roll"]
 
 
 @pytest.fixture
@@ -104,7 +109,9 @@ def test_a_prediction_is_kept_and_a_word_is_no_number(runner: CliRunner) -> None
 def test_up_serves_until_it_is_ended_and_leaves_nothing(ending: signal.Signals) -> None:
     port = free_port()
     command = [*SURGE, "up", "02", "--port", str(port), "--size", "tiny"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+    pipe = subprocess.PIPE
+    slow = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(command, env=slow, stdout=pipe, stderr=pipe, text=True) as up:
         assert up.stdout
         while not (line := up.stdout.readline()).startswith("ready "):
             assert up.poll() is None
@@ -112,9 +119,84 @@ def test_up_serves_until_it_is_ended_and_leaves_nothing(ending: signal.Signals) 
         assert httpx2.get(f"http://127.0.0.1:{port}/products/1").status_code == 200
         assert surge("up", "01", "--port", str(port), "--size", "tiny").returncode == 2
         servers = psutil.Process(up.pid).children(recursive=True)
+        assert all("PYTHONDONTWRITEBYTECODE" not in server.environ() for server in servers)
         up.send_signal(ending)
         up.wait(30)
     deadline = time.monotonic() + 30
     while any(server.is_running() for server in servers):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_ctrl_c_ends_an_up_in_order_and_who_has_asked_is_answered() -> None:
+    slow = {**os.environ, "PARTNERS_LATENCY_MS": "1500"}
+    command = [*SURGE, "up", "resilient", "--size", "tiny"]
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, cwd=ROOT, env=slow, stdout=pipe, text=True) as up,
+        ThreadPoolExecutor(1) as shopper,
+    ):
+        try:
+            assert up.stdout
+            url = next(line for line in up.stdout if line.startswith("ready ")).split()[1]
+            next(line for line in up.stdout if "Metrics: " in line)
+            asked = shopper.submit(httpx2.get, f"{url}/products/7/offers", timeout=30)
+            time.sleep(0.5)
+        finally:
+            up.send_signal(signal.SIGINT)
+        assert len(asked.result().json()["offers"]) == 3
+        assert up.wait(30) == 0
+
+
+def test_ctrl_c_ends_a_climb_that_counts_in_both_lanes_at_once(tmp_path: Path) -> None:
+    # What a shell starts in the background ignores Ctrl-C, and so would we.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", heeding + SURGE[-1], "climb", "--to", "02"]
+    with (
+        (tmp_path / "said").open("w+") as said,
+        subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said) as climb,
+    ):
+        try:
+            while len(servers := services(climb.pid)) < 2:
+                assert climb.poll() is None
+                time.sleep(0.05)
+            climb.send_signal(signal.SIGINT)
+            assert climb.wait(15) == 130  # its runs alone would go on for longer
+        finally:
+            climb.kill()
+        assert not [server for server in servers if server.is_running()]
+        said.seek(0)
+        assert "Traceback" not in said.read()
+
+
+def services(owner: int) -> list[psutil.Process]:
+    """The checkpoints' services that a command has started."""
+    found = []
+    for child in psutil.Process(owner).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "app.main:app" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def test_roll_restarts_the_instances_of_an_up_in_turn() -> None:
+    command = [*SURGE, "up", "balanced", "--size", "tiny"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as up:
+        try:
+            assert up.stdout
+            url = next(line for line in up.stdout if line.startswith("ready ")).split()[1]
+            next(line for line in up.stdout if "surge roll" in line)
+            assert surge("roll").returncode == 0
+            said = [next(line for line in up.stdout if line.endswith("back\n")) for _ in range(2)]
+            assert len(set(said)) == 2
+            assert httpx2.get(f"{url}/products/7").status_code == 200
+        finally:
+            up.send_signal(signal.SIGINT)
+
+
+def test_there_is_something_to_roll_or_a_line_says_so(
+    runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rolls, "account", lambda: Account({}, tmp_path, tmp_path))
+    with pytest.raises(StackError, match="surge up 13"):
+        runner.invoke(cli.app, ["roll"], catch_exceptions=False)

@@ -1,15 +1,17 @@
 """Counters say what a service did, exactly; here it is one that does known things."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from lab import counters
-from lab.counters import Counted, claims, count
+from lab import counters, servers
+from lab.counters import Counted, claims
+from lab.servers import Servers
 from stack.checkpoint import Checkpoint, Claim, read
 from stack.errors import StackError
 from stack.seed.data import COUNTS
+from stack.system import System
 
 TOML = """
 number = 98
@@ -80,6 +82,11 @@ def claim(counter: str = "sql.statements", **change: Any) -> Claim:
     return Claim(name=f"about {counter}", counter=counter, because="chapters/x.md", **values)
 
 
+def count(checkpoint: Checkpoint, claim: Claim) -> Counted:
+    with Servers(checkpoint) as own:
+        return counters.count(own, claim)
+
+
 def test_every_counter_is_exact(known: Checkpoint) -> None:
     found = count(known, claim(partners={"latency_ms": 1})).counters
     assert found["sql.statements"] == 3
@@ -128,7 +135,7 @@ def test_claims_about_one_run_share_it_and_come_in_order(
 ) -> None:
     asked: list[str] = []
 
-    def counting(checkpoint: Checkpoint, claim: Claim, directory: Path | None) -> Counted:
+    def counting(servers: Servers, claim: Claim) -> Counted:
         asked.append(claim.counter)
         return Counted(claim, dict.fromkeys(("sql.rows", "http.bytes", "loop.slow_callbacks"), 3.0))
 
@@ -148,6 +155,29 @@ def test_claims_about_one_run_share_it_and_come_in_order(
     assert [row.holds for row in rows] == [True, False, True, False]
     assert [row.expected for row in rows] == ["at most 3", "exactly 4", "at most 5", "at least 4"]
     assert asked == ["sql.rows", "sql.rows", "loop.slow_callbacks"]
+
+
+def test_runs_share_servers_without_a_trace_of_each_other(
+    known: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    class Noted(System):
+        def __enter__(self) -> Self:
+            started.append(self.environment.get("RUN", ""))
+            return super().__enter__()
+
+    monkeypatch.setattr(servers, "System", Noted)
+    held = {"latency_ms": 1, "hold": True}
+    first = claim(partners=held)
+    writes = claim(workload="orders", partners=held, environment={"RUN": "writes"})
+    again = claim(partners=held, environment={"RUN": "again"})
+    with Servers(known.model_copy(update={"patience": {"RUN": "patient"}})) as shared:
+        found = [counters.count(shared, one).counters for one in (first, writes, again)]
+    assert started == ["patient", "writes"]
+    # Threads are looked at now and then; what a backend looks up for itself are blocks, too.
+    for name in found[0].keys() - {"app.threads.max", "sql.blocks"}:
+        assert found[2][name] == found[0][name], name
 
 
 def test_a_counter_that_does_not_exist_is_named_with_the_choices(known: Checkpoint) -> None:

@@ -63,7 +63,7 @@ def pair(tmp_path: Path) -> Pair:
     }
     return (
         checkpoint(tmp_path, 1, "slow", "", same | before),
-        checkpoint(tmp_path, 2, "fast", 'sql = "indexes.sql"\n', same | after),
+        checkpoint(tmp_path, 2, "fast", 'sql = ["indexes.sql"]\n', same | after),
     )
 
 
@@ -89,7 +89,7 @@ def test_files_come_in_reading_order(pair: Pair) -> None:
 
 def test_claims_and_hints_are_not_given_away(pair: Pair) -> None:
     text = diffs.unified(*pair, "checkpoint.toml")
-    assert '+sql = "indexes.sql"\n' in text
+    assert '+sql = ["indexes.sql"]\n' in text
     assert "secret" not in text
     assert "at_most" not in text
 

@@ -21,7 +21,7 @@ def run(server: Server, requests: Iterator[Request] | None = None, **plan: Any) 
     """Carry out a plan in this process."""
     stream = requests or itertools.repeat(Request(get("/products/1")))
     with server.listening() as url:
-        return asyncio.run(drive(Plan(url, "detail", **plan), stream, frozenset({200})))
+        return asyncio.run(drive(Plan([url], "detail", **plan), stream, frozenset({200})))
 
 
 def test_exactly_so_many_requests_are_sent_and_all_are_answered() -> None:
@@ -94,7 +94,7 @@ def test_nobody_listening_is_refused_and_ends() -> None:
     with Server(always(OK)).listening() as url:
         pass
     stream = itertools.repeat(Request(get("/")))
-    result = asyncio.run(drive(Plan(url, "detail", 2, count=6), stream, frozenset({200})))
+    result = asyncio.run(drive(Plan([url], "detail", 2, count=6), stream, frozenset({200})))
     assert result.errors == {"refused": 6}
 
 
@@ -142,15 +142,15 @@ def test_a_mistake_in_a_stream_ends_the_run_instead_of_hanging_it() -> None:
 def test_a_probe_that_cannot_answer_is_an_error_for_a_person() -> None:
     with Probe() as probe:
         with pytest.raises(StackError, match="no workload 'browse'"):
-            probe.run(Plan("http://127.0.0.1:1", "browse", 1, count=1))
+            probe.run(Plan(["http://127.0.0.1:1"], "browse", 1, count=1))
         probe.process.kill()
         probe.process.wait()
         with pytest.raises(StackError, match="ended before its answer"):
-            probe.run(Plan("http://127.0.0.1:1", "list", 1, count=1))
+            probe.run(Plan(["http://127.0.0.1:1"], "list", 1, count=1))
 
 
 def test_a_plan_and_a_result_survive_the_way_to_the_probe_and_back() -> None:
-    plan = Plan("http://127.0.0.1:1", "list", 3, rate=10.5, seconds=1.0)
+    plan = Plan(["http://127.0.0.1:1"], "list", 3, rate=10.5, seconds=1.0)
     assert Plan.read(plan.line()) == plan
     result = run(Server(always(BUSY)), connections=1, count=2)
     assert Result.read(result.line()) == result
@@ -161,7 +161,7 @@ def test_a_plan_and_a_result_survive_the_way_to_the_probe_and_back() -> None:
 def test_the_open_loop_sends_its_rate_whatever_the_answers() -> None:
     server = Server(always(OK))
     with server.listening() as url, Probe() as probe:
-        result = probe.run(Plan(url, "detail", 20, rate=300, seconds=1.0))
+        result = probe.run(Plan([url], "detail", 20, rate=300, seconds=1.0))
     assert result.good == len(server.requests) == 300
 
 
@@ -182,9 +182,9 @@ def test_a_stall_hits_every_request_that_was_due_in_it() -> None:
 
     with Probe() as probe:
         with stalling().listening() as url:
-            opened = probe.run(Plan(url, "detail", connections, rate=rate, seconds=1.5))
+            opened = probe.run(Plan([url], "detail", connections, rate=rate, seconds=1.5))
         with stalling().listening() as url:
-            closed = probe.run(Plan(url, "detail", connections, seconds=1.0))
+            closed = probe.run(Plan([url], "detail", connections, seconds=1.0))
     assert slow(closed) <= connections
     # About half of those due during the stall waited more than half of it.
     assert slow(opened) > rate * stall / 4
@@ -192,7 +192,7 @@ def test_a_stall_hits_every_request_that_was_due_in_it() -> None:
 
 def test_shoppers_who_queue_too_long_give_up_too() -> None:
     with Server(after(5)).listening() as url, Probe() as probe:
-        result = probe.run(Plan(url, "detail", 2, rate=50, seconds=0.5, timeout=0.3))
+        result = probe.run(Plan([url], "detail", 2, rate=50, seconds=0.5, timeout=0.3))
     assert result.errors == {"timeout": 25}
     assert result.good == 0
 
@@ -201,7 +201,7 @@ def test_a_probe_goes_on_with_a_stream_from_plan_to_plan() -> None:
     server = Server(always(OK))
     with server.listening() as url, Probe() as probe:
         for _ in range(2):
-            probe.run(Plan(url, "cold", 1, count=400, size="tiny"))
+            probe.run(Plan([url], "cold", 1, count=400, size="tiny"))
     assert len(set(server.requests)) == 800
 
 
@@ -218,7 +218,7 @@ def test_an_injected_delay_is_seen_and_no_delay_is_not(b: float, expected: str) 
         for _ in range(3):
             pairs = []
             for order in ((one, other), (other, one)) * 2:
-                plans = {url: Plan(url, "detail", 2, seconds=0.15) for url in order}
+                plans = {url: Plan([url], "detail", 2, seconds=0.15) for url in order}
                 speed = {url: probe.run(plan).throughput for url, plan in plans.items()}
                 pairs.append(speed[other] / speed[one])
             starts.append(pairs)

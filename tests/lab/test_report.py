@@ -100,7 +100,9 @@ def seen(
         for width in WIDTHS
     )
     wrapper = folder / "wrapper.html"
-    wrapper.write_text(f"<!doctype html><script>{INSPECT}</script><body>{frames}")
+    wrapper.write_text(
+        f"<!doctype html><meta charset=utf-8><script>{INSPECT}</script><body>{frames}"
+    )
     scheme = {"dark": 0, "light": 1}[request.param]
     command = [
         CHROMIUM,

@@ -72,6 +72,12 @@ def test_no_two_orders_share_a_key() -> None:
     assert re.search(rb"Idempotency-Key: ([!-~]+)", other)[1] not in keys  # type: ignore[index]
 
 
+def test_no_two_of_100_000_garbage_urls_are_the_same() -> None:
+    asked = targets("garbage", 100_000)
+    assert len(set(asked)) == 100_000
+    assert sum(re.fullmatch(r"/products/\d+", target) is not None for target in asked) > 5_000
+
+
 def test_reports_are_asked_for_every_category() -> None:
     bodies = [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in raws("reports", 20)]
     assert {body["category"] for body in bodies} == set(CATEGORIES)

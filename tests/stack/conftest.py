@@ -15,8 +15,8 @@ touches = []
 shows = []
 [serve]
 command = ["uvicorn", "app:app"]
-services = ["postgres", "partners"]
-sql = "extra.sql"
+services = ["postgres", "redis", "partners"]
+sql = ["extra.sql"]
 """
 
 APP = """

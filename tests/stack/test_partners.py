@@ -1,5 +1,7 @@
 """The partner stub: its quotes are fixed, its dials work, its counts are exact."""
 
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,9 +18,8 @@ from stack.ports import free_port
 @pytest.fixture(scope="module")
 def stub() -> Iterator[httpx2.Client]:
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "stack.partners:app", "--port", str(port)]
     with (
-        subprocess.Popen([*command, "--log-level", "warning"]) as process,
+        subprocess.Popen([sys.executable, "-m", "stack.partners", "--port", str(port)]) as process,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         while True:
@@ -63,12 +64,42 @@ def test_held_calls_wait_and_are_counted(stub: httpx2.Client) -> None:
     assert (stats["calls"], stats["in_flight"], stats["max_in_flight"]) == (5, 0, 5)
 
 
-def test_connections_are_counted_by_socket(stub: httpx2.Client) -> None:
+def test_connections_are_counted(stub: httpx2.Client) -> None:
     for _ in range(3):
         stub.get("/northwind/offers/1")
     assert stub.get("/stats").json()["connections"] == 1
     httpx2.get(f"{stub.base_url}/northwind/offers/1")
     assert stub.get("/stats").json()["connections"] == 2
+
+
+def test_a_port_used_again_is_another_connection(stub: httpx2.Client) -> None:
+    where = (stub.base_url.host, stub.base_url.port)
+    port = 0
+    for _ in range(2):
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.bind(("127.0.0.1", port))
+            client.connect(where)
+            client.sendall(b"GET /northwind/offers/1 HTTP/1.1\r\nHost: stub\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+            port = client.getsockname()[1]
+    assert stub.get("/stats").json()["connections"] == 2
+
+
+def test_the_traces_of_callers_are_counted(stub: httpx2.Client) -> None:
+    def within(trace: str) -> dict[str, str]:
+        return {"traceparent": f"00-{trace * 32}-{'b' * 16}-01", "idempotency-key": trace}
+
+    for partner in PARTNERS:
+        stub.get(f"/{partner}/offers/1", headers=within("a"))
+    stub.get("/northwind/offers/1", headers=within("c"))
+    stub.post("/mail/messages", headers=within("d"), json={"to": "you"})
+    for nonsense in ({}, {"traceparent": "nonsense"}, within("x")):
+        stub.get("/northwind/offers/1", headers=nonsense)
+    assert stub.get("/stats").json()["traces"] == 3
+    stub.post("/reset")
+    assert stub.get("/stats").json()["traces"] == 0
 
 
 @pytest.mark.parametrize(

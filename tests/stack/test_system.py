@@ -1,6 +1,7 @@
 """A system comes up whole, on data of its own, and goes without a trace."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,11 @@ import psutil
 import psycopg
 import pytest
 
-from stack import attached
-from stack.account import account
+from stack import attached, backing
+from stack.account import Account, account
 from stack.checkpoint import Checkpoint
+from stack.cluster import seed
 from stack.errors import StackError
-from stack.keeper import marked
 from stack.ports import free_port
 from stack.system import System
 
@@ -26,7 +27,7 @@ def test_a_system_is_ready_on_entry_and_gone_on_exit(smallest: Checkpoint) -> No
     with System(smallest, size="tiny") as system:
         assert httpx2.get(system.url).text == system.database_url
         pids = [pid for tier in system.pids().values() for pid in tier]
-        assert set(system.pids()) == {"app", "database", "partners"}
+        assert set(system.pids()) == {"app", "cache", "database", "partners"}
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert not system.run_dir.exists()
 
@@ -49,6 +50,22 @@ def test_every_run_has_its_own_data(smallest: Checkpoint) -> None:
 def test_the_checkpoints_own_sql_runs_before_it_starts(smallest: Checkpoint) -> None:
     with System(smallest, size="tiny") as system, psycopg.connect(system.database_url) as db:
         assert db.execute("SELECT count(*) FROM extra").fetchone() == (0,)
+
+
+def test_sql_that_has_run_before_is_not_run_again_wherever_it_is(
+    smallest: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with System(smallest, size="tiny"):
+        pass
+    mine = shutil.copytree(smallest.directory, tmp_path / "mine")
+    ran: list[Path] = []
+    monkeypatch.setattr(backing, "run_script", lambda url, script: ran.append(script))
+    with System(smallest, mine, size="tiny") as system, psycopg.connect(system.database_url) as db:
+        assert db.execute("SELECT count(*) FROM extra").fetchone() == (0,)
+    assert not ran
+    (mine / "extra.sql").write_text("CREATE TABLE another ()")
+    with System(smallest, mine, size="tiny"):
+        assert ran == [mine / "extra.sql"]
 
 
 def test_the_service_gets_its_connections_and_the_instruments_still_get_in(
@@ -105,7 +122,7 @@ from pathlib import Path
 from stack.checkpoint import read
 from stack.system import System
 with System(read(Path(sys.argv[1])), size="tiny") as system:
-    print(system.run.id, system.run_dir, flush=True)
+    print(system.run_dir, flush=True)
     time.sleep(600)
 """
 
@@ -117,12 +134,12 @@ def test_no_server_outlives_an_owner_ended_by(smallest: Checkpoint, signal_name:
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
         assert owner.stdout
-        run, directory = owner.stdout.readline().split()
-        servers = marked(run)
-        assert len(servers) >= 3
+        directory = owner.stdout.readline().strip()
+        servers = psutil.Process(owner.pid).children(recursive=True)
+        assert len(servers) >= 5
         owner.send_signal(getattr(signal, signal_name))
     deadline = time.monotonic() + 30
-    while marked(run) or Path(directory).exists():
+    while any(server.is_running() for server in servers) or Path(directory).exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -145,6 +162,13 @@ def test_a_wrong_url_is_one_line(smallest: Checkpoint, monkeypatch: pytest.Monke
         System(smallest, size="tiny").__enter__()
 
 
+def test_a_postgres_that_is_too_old_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "postgres").write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 15.18 (Debian)'\n")
+    (tmp_path / "postgres").chmod(0o755)
+    with pytest.raises(StackError, match=r"is 15\.18, and this book needs 18"):
+        seed(Account({}, tmp_path, tmp_path), "tiny", lambda done, total: None)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another account")
 def test_root_copies_the_wheel_to_where_nobody_can_reach_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: Checkpoint
@@ -156,10 +180,12 @@ def test_root_copies_the_wheel_to_where_nobody_can_reach_it(
     monkeypatch.setattr("stack.account.ROOT", closed)
     monkeypatch.setenv("TMPDIR", "/tmp")
     monkeypatch.setattr("tempfile.tempdir", None)
+    account.cache_clear()
     who = account()
     assert not who.home.is_relative_to(closed)
     try:
         with System(smallest, size="tiny") as system, psycopg.connect(system.database_url) as db:
             assert db.execute("SELECT count(*) FROM sellers").fetchone() == (20,)
     finally:
+        account.cache_clear()
         subprocess.run(["rm", "-r", str(who.home)], check=True)

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Request
 
 from app.logs import log
 from app.problems import problems
-from app.products import STOCK, find
+from app.products import find
+from app.queries import STOCK
 from app.schemas import Offer, Offers, ProductId
 from app.settings import settings
 

@@ -26,3 +26,14 @@ if "SURGE_COUNT_ORM" in os.environ:
     from sqlalchemy.orm import Mapper
 
     event.listen(Mapper, "load", lambda *_: print("orm instance", flush=True))
+
+if "SURGE_COUNT_CONNECTIONS" in os.environ:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    _made = HttpToolsProtocol.connection_made
+
+    def _told(self: HttpToolsProtocol, transport: asyncio.Transport) -> None:
+        print("connection", flush=True)
+        _made(self, transport)
+
+    HttpToolsProtocol.connection_made = _told  # type: ignore[method-assign]

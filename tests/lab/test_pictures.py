@@ -2,39 +2,20 @@
 
 from pathlib import Path
 
+import made_up
 import pytest
 
 from lab import blocks, pictures
-from lab.judge import judge
-from lab.results import Comparison, Sample, Sides, record
-from lab.workloads import WORKLOADS
+from lab.results import Comparison, record
 from stack.paths import ROOT
 
 FOLDER = ROOT / "chapters"
 
 
-def sample(start: int, side: str, throughput: float) -> Sample:
-    return Sample.model_validate(
-        {
-            "start": start,
-            "pair": 0,
-            "side": side,
-            "requests": 100,
-            "errors": {},
-            "seconds": 1.0,
-            "throughput": throughput,
-            "p99_ms": 5000 / throughput,
-            "tiers": {"client": 0.1, "app": 200 / throughput, "database": 100 / throughput},
-            "client_share": 0.1,
-            "foreign_share": 0.0,
-        }
-    )
-
-
-def compared(a: str, b: str, factor: float) -> Comparison:
-    samples = [sample(start, "a", 100.0) for start in range(3)]
-    samples += [sample(start, "b", 100.0 * factor) for start in range(3)]
-    return judge(Sides(a=a, b=b), WORKLOADS["detail"], "quick", samples)
+def compared(a: str, b: str, factor: float, workload: str = "detail") -> Comparison:
+    before = (100.0, 50.0, {"client": 0.1, "app": 2.0, "database": 1.0})
+    tiers = {"client": 0.1, "app": 2.0 / factor, "database": 1.0 / factor}
+    return made_up.comparison(a, b, workload, before, (100.0 * factor, 50.0 / factor, tiers))
 
 
 @pytest.fixture
@@ -57,6 +38,8 @@ def test_an_experiment_of_a_notebook_is_found_by_its_folder(committed: Path) -> 
     made = blocks.make("comparison", ["04", "work/04-pool-of-4", "detail"], FOLDER)
     assert "04 pool (work/04-pool-of-4) is slower than 04 pool" in made
     assert "`surge lab 04`" in made
+    for step in ("05", "10"):  # both have an experiment of this name
+        assert f"`surge lab {step}`" in blocks.command(step, f"work/{step}-one-by-one", "cold")
 
 
 def test_the_newest_row_counts(committed: Path) -> None:
@@ -86,8 +69,8 @@ def test_a_figure_has_words_a_table_and_a_file_that_knows_its_rows(committed: Pa
 
 
 def test_the_ladder_shows_every_step(committed: Path) -> None:
-    record(compared("03 pages", "04 pool", 1.5), committed)
-    record(compared("04 pool", "05 async", 2.0), committed)
+    record(compared("03 pages", "04 pool", 1.5, "hot"), committed)
+    record(compared("04 pool", "05 async", 2.0, "hot"), committed)
     shown = blocks.make("ladder", [], FOLDER)
     for label in ("03 pages", "04 pool", "05 async"):
         assert f"| {label} |" in shown

@@ -1,0 +1,133 @@
+"""A line of JSON for every request, written by a thread that no request waits for."""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import QueueHandler, QueueListener
+from queue import Full, Queue
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars, merge_contextvars
+
+from app.settings import settings
+
+GOOD_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+
+
+class Outbox(QueueHandler):
+    """Hands a line over and never waits. What does not fit is dropped, and counted."""
+
+    dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except Full:
+            self.drop()
+
+    def drop(self) -> None:
+        assert self.lock  # two threads drop
+        with self.lock:
+            self.dropped += 1
+
+
+class File(logging.FileHandler):
+    """Writes the lines. One that the disk refuses is dropped like one that did not fit."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        outbox.drop()
+
+
+class Writer(QueueListener):
+    """The thread that takes lines out of the queue and writes them."""
+
+    def enqueue_sentinel(self) -> None:
+        self.queue.put(self._sentinel)  # wait for room: there may be none now
+
+
+outbox = Outbox(Queue(settings.log_queue))
+
+
+def count_dropped(logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
+    return event | {"dropped": outbox.dropped} if outbox.dropped else event
+
+
+def render(event: dict[str, Any], **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+structlog.configure(
+    processors=[
+        merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        count_dropped,
+        structlog.processors.JSONRenderer(render),
+    ],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("shop")
+
+
+@contextmanager
+def open_log() -> Iterator[None]:
+    shop = logging.getLogger("shop")
+    shop.addHandler(outbox)
+    shop.setLevel(logging.INFO)
+    shop.propagate = False
+    writer = Writer(outbox.queue, File(settings.log_file, encoding="utf-8"))
+    writer.start()
+    try:
+        yield
+    finally:
+        log.info("stopped")
+        # What is queued is written before we go, unless the disk does not move at all.
+        end = threading.Thread(target=writer.stop, daemon=True)
+        end.start()
+        end.join(settings.log_patience)
+
+
+class LogRequests:
+    """The middleware as plain ASGI: no task, no queue and no request object for each answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+        # The caller's own id, if it sent a decent one: so the logs of two services can be joined.
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if GOOD_ID.fullmatch(given) else uuid4().hex
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with bound_contextvars(request_id=request_id):  # on every line until the answer is there
+            try:
+                await self.app(scope, receive, send_with_id)
+            finally:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["raw_path"].decode("ascii"),
+                    status=status,
+                    milliseconds=round(1000 * (time.perf_counter() - started), 1),
+                )

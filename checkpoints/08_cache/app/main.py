@@ -1,0 +1,42 @@
+"""The shop: `uvicorn app.main:app` serves it."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi_pagination import add_pagination
+
+from app import health, orders, partners, products, reports
+from app.cache import keep_saying, redis
+from app.database import engine
+from app.logs import LogRequests, open_log
+from app.partners import open_client
+from app.problems import Service, add_problem_handlers, problems
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
+    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
+    with open_log():
+        sayer = asyncio.create_task(keep_saying())
+        async with open_client() as client:
+            yield {"client": client}
+        sayer.cancel()
+        await redis.aclose()
+        await engine.dispose()
+
+
+app = Service(title="Surge shop", version="1", lifespan=lifespan, responses=problems(500, 503))
+app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+app.add_middleware(LogRequests)
+add_problem_handlers(app)
+app.include_router(products.router)
+app.include_router(partners.router)
+app.include_router(orders.router)
+app.include_router(reports.router)
+app.include_router(health.router)
+add_pagination(app)

@@ -1,0 +1,142 @@
+"""The second tier: what one instance has fetched is kept in Redis, for all of them."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from secrets import token_bytes
+from typing import Any, NamedTuple
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from app.logs import log
+from app.settings import settings
+
+VERSION = 2  # of what is kept. Raise it with the shape of an answer: old and new code may meet.
+NOTHING = b"null"  # kept where there is no such thing, so that nobody goes and looks again
+LEASE = b"lease "  # stands where an answer will, while somebody fetches it
+LEASE_SECONDS = 5  # longer than any look at the database should take
+
+redis = Redis(
+    connection_pool=BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=settings.cache_connections,
+        timeout=settings.cache_timeout,
+        socket_timeout=settings.cache_timeout,
+        socket_connect_timeout=settings.cache_timeout,
+        retry=Retry(NoBackoff(), 0),  # who waits for a cache may as well ask the database
+    )
+)
+silent_until = 0.0  # until then we leave a Redis that failed alone
+unsaid: set[str] = set()  # what Redis must still forget
+
+Load = Callable[[], Awaitable[bytes]]
+
+
+class Kept(NamedTuple):
+    """What Redis has under a key: the time until which it is fresh, a blank, and the answer."""
+
+    raw: bytes
+
+    @property
+    def fresh_until(self) -> float:
+        return float(self.raw.partition(b" ")[0])
+
+    @property
+    def body(self) -> bytes:
+        return self.raw.partition(b" ")[2]
+
+    @property
+    def stale(self) -> bool:
+        return time.time() > self.fresh_until
+
+
+def key(*parts: object) -> str:
+    return ":".join(map(str, (settings.cache_prefix, VERSION, *parts)))
+
+
+async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
+    """What is kept under the key, or what `load` finds; and whether it was kept.
+
+    Of all instances that miss it, one fetches it. The others wait for what that one finds.
+    """
+    if unsaid and not await forget():
+        return fresh(await load()), False
+    lease = LEASE + token_bytes(8)
+    ours = False
+    patience = time.monotonic() + settings.cache_patience
+    while not ours and time.monotonic() < patience:
+        found = await ask("GET", key)
+        if found is None:
+            ours = await ask("SET", key, lease, "NX", "PX", 1000 * LEASE_SECONDS)
+            if not ours and time.monotonic() < silent_until:
+                break
+        elif found.startswith(LEASE):
+            await asyncio.sleep(0.01)
+        else:
+            return Kept(found), True
+    kept = fresh(await load())
+    if ours:
+        await put(key, kept, lease)
+    return kept, False
+
+
+async def refresh(key: str, old: Kept, load: Load) -> Kept | None:
+    """What takes the place of a stale answer; None if somebody else sees to it, or it is gone."""
+    # The old one is called fresh for a moment. Who succeeds in that is the one who fetches.
+    claimed = Kept(b"%.3f %b" % (time.time() + LEASE_SECONDS, old.body))
+    if not await ask("SET", key, claimed.raw, "IFEQ", old.raw, "KEEPTTL"):
+        return None
+    kept = fresh(await load())
+    return kept if await put(key, kept, claimed.raw) else None
+
+
+async def put(key: str, kept: Kept, over: bytes) -> bool:
+    """Keeps an answer, unless what we left in its place has been taken away: then it is old."""
+    # Once for each key: what was kept together would otherwise expire together.
+    seconds = kept.fresh_until - time.time() + settings.cache_stale
+    return bool(await ask("SET", key, kept.raw, "IFEQ", over, "PX", round(1000 * seconds)))
+
+
+def fresh(body: bytes) -> Kept:
+    seconds = settings.cache_missing if body == NOTHING else settings.cache_seconds
+    seconds *= random.uniform(0.9, 1.1)  # noqa: S311 - or all would expire together; no secret
+    return Kept(b"%.3f %b" % (time.time() + seconds, body))
+
+
+async def forget(*keys: str) -> bool:
+    """Takes away what is not true any more. After the commit: before, it would be fetched again.
+
+    What cannot be said now is said before we read anything again, and as soon as it can.
+    """
+    unsaid.update(keys)
+    saying = frozenset(unsaid)
+    if await ask("DEL", *saying) is None:
+        unsaid.update(saying)  # somebody else's DEL may have crossed them off, too early for us
+        return False
+    unsaid.difference_update(saying)
+    return True
+
+
+async def keep_saying() -> None:
+    """Others read on in Redis: it must hear of a change once it answers, even if nobody asks us."""
+    while True:
+        await asyncio.sleep(settings.cache_timeout)
+        if unsaid:
+            await forget()
+
+
+async def ask(*command: Any) -> Any:
+    """Redis's answer, or None if there is none: a cache that fails is a cache that is empty."""
+    global silent_until
+    if time.monotonic() < silent_until:
+        return None
+    try:
+        return await redis.execute_command(*command)
+    except RedisError as error:
+        silent_until = time.monotonic() + settings.cache_pause
+        log.warning("no cache", error=type(error).__name__)
+        return None

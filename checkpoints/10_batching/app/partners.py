@@ -1,0 +1,60 @@
+"""Offers: what three partners ask for the same product."""
+
+import asyncio
+from typing import Annotated
+
+import aiohttp
+from fastapi import APIRouter, Depends, Request
+
+from app.logs import log
+from app.problems import problems
+from app.products import find
+from app.queries import STOCK
+from app.schemas import Offer, Offers, ProductId
+from app.settings import settings
+
+router = APIRouter(prefix="/products", tags=["products"])
+
+PARTNERS = ("meridian", "northwind", "tradepost")
+
+
+def open_client() -> aiohttp.ClientSession:
+    """The one client, made when the service starts: it keeps connections and what they cost."""
+    return aiohttp.ClientSession(
+        settings.partners_url,
+        connector=aiohttp.TCPConnector(limit=0),  # 100 by default: the 101st call would queue
+        timeout=aiohttp.ClientTimeout(total=settings.partner_timeout),
+    )
+
+
+async def get_client(request: Request) -> aiohttp.ClientSession:
+    client: aiohttp.ClientSession = request.state.client
+    return client
+
+
+Client = Annotated[aiohttp.ClientSession, Depends(get_client)]
+
+
+@router.get("/{product_id}/offers", responses=problems(404, 422))
+async def get_offers(product_id: ProductId, client: Client) -> Offers:
+    await find(STOCK, product_id)
+    answers = await asyncio.gather(*(ask(client, partner, product_id) for partner in PARTNERS))
+    offers = [offer for offer in answers if offer]
+    return Offers(
+        product_id=product_id,
+        offers=sorted(offers, key=lambda offer: (offer.price_cents, offer.partner)),
+        missing=[
+            partner for partner, offer in zip(PARTNERS, answers, strict=True) if offer is None
+        ],
+    )
+
+
+async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
+    """A partner's offer, or None when it fails or takes too long."""
+    try:
+        async with client.get(f"/{partner}/offers/{product_id}") as response:
+            response.raise_for_status()
+            return Offer(partner=partner, **await response.json())
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        log.warning("no offer", partner=partner, error=type(error).__name__)
+        return None

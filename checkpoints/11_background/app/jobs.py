@@ -1,0 +1,75 @@
+"""The jobs: what the service has promised, done by a worker.
+
+A job may be done twice: a worker can die, or be taken for dead, between the work and the note that
+it is done. So whatever a job does, doing it again must change nothing.
+"""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import procrastinate
+from procrastinate.jobs import Job
+from sqlalchemy import select, update
+
+from app.database import new_session, rows
+from app.logs import log
+from app.models import Order, Product, Report
+from app.sales import sales
+from app.settings import settings
+
+queue = procrastinate.App(
+    connector=procrastinate.PsycopgConnector(
+        conninfo=settings.database_url, min_size=1, max_size=settings.job_connections
+    )
+)
+retry = procrastinate.RetryStrategy(max_attempts=settings.job_retries, exponential_wait=2)
+
+
+@queue.task(name="make_report", retry=retry)
+async def make_report(report_id: int) -> None:
+    category = await note(report_id, status="running")
+    if category is None:
+        return  # done before
+    orders = (
+        select(Order.product_id, Order.quantity, Order.total_cents)
+        .join(Product)
+        .where(Product.category == category)
+        .order_by(Order.id)
+    )
+    sold = [(product, units, total) for product, units, total in await rows(orders, {})]
+    # Not on the loop, which has to tell the queue meanwhile that this worker is alive.
+    result = await asyncio.to_thread(sales, category, sold)
+    await note(report_id, status="done", result=result)
+
+
+async def note(report_id: int, **values: Any) -> str | None:
+    """Writes down how far a report is, unless it is done. Gives its category, if so."""
+    undone = update(Report).where(Report.id == report_id, Report.status != "done")
+    async with new_session() as session:
+        category = await session.scalar(undone.values(**values).returning(Report.category))
+        await session.commit()
+    return category
+
+
+@queue.task(name="confirm_order", retry=retry, pass_context=True)
+async def confirm_order(context: procrastinate.JobContext, order_id: int) -> None:
+    columns = (Order.customer, Order.product_id, Order.quantity, Order.total_cents)
+    [order] = await rows(select(*columns).where(Order.id == order_id), {})
+    message = {
+        "to": order.customer,
+        "subject": f"Your order {order_id}",
+        "text": f"{order.quantity} of product {order.product_id} for {order.total_cents} cents.",
+    }
+    # To send it again changes nothing: like our orders, a message is known by its key.
+    headers = {"Idempotency-Key": f"order-{order_id}"}
+    client: aiohttp.ClientSession = context.additional_context["client"]
+    async with client.post(f"{settings.mail_url}/messages", json=message, headers=headers) as sent:
+        sent.raise_for_status()
+
+
+async def give_up(job: Job) -> None:
+    """The last try has failed. The job stays in the queue's table as `failed`, to be looked at."""
+    log.warning("job given up", job=job.id, task=job.task_name, **job.task_kwargs)
+    if job.task_name == make_report.name:
+        await note(job.task_kwargs["report_id"], status="failed")

@@ -1,0 +1,51 @@
+"""The shop: `uvicorn app.main:app` serves it."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi_pagination import add_pagination
+
+from app import health, orders, partners, products, reports
+from app.budget import check_budget
+from app.cache import keep_saying, redis
+from app.database import engine
+from app.front import DetailsFirst
+from app.logs import LogRequests, open_log
+from app.partners import open_client
+from app.problems import Service, add_problem_handlers, problems
+from app.tiers import listen
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
+    await check_budget()
+    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
+    with open_log():
+        sayer, listener = asyncio.create_task(keep_saying()), asyncio.create_task(listen())
+        async with open_client() as client:
+            yield {"client": client}
+        sayer.cancel()
+        listener.cancel()
+        await redis.aclose()
+        await engine.dispose()
+
+
+# What any address may answer: we, or the proxy before us.
+ANYWHERE = problems(400, 413, 414, 429, 431, 500, 502, 503, 504)
+
+shop = Service(title="Surge shop", version="1", lifespan=lifespan, responses=ANYWHERE)
+shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+shop.add_middleware(LogRequests)
+add_problem_handlers(shop)
+shop.include_router(products.router)
+shop.include_router(partners.router)
+shop.include_router(orders.router)
+shop.include_router(reports.router)
+shop.include_router(health.router)
+add_pagination(shop)
+app = DetailsFirst(shop)  # before all that a framework does for a request

@@ -1,0 +1,32 @@
+"""Sales reports: promised here, made by a worker."""
+
+from fastapi import APIRouter, Response
+
+from app.database import Database
+from app.models import Report
+from app.problems import no_such, problems
+from app.queue import put
+from app.schemas import NewReport, ReportOut, ReportStatus, RowId
+
+router = APIRouter(prefix="/reports", tags=["reports"])
+
+
+@router.post("", status_code=202, responses=problems(400, 422))
+async def start_report(new: NewReport, response: Response, session: Database) -> ReportStatus:
+    report = Report(category=new.category, status="pending")
+    session.add(report)
+    await session.flush()  # now it has an id
+    await put(session, "make_report", report_id=report.id)
+    await session.commit()
+    await session.close()
+    response.headers["Location"] = f"/reports/{report.id}"
+    return ReportStatus.model_validate(report)
+
+
+@router.get("/{report_id}", responses=problems(404, 422))
+async def get_report(report_id: RowId, session: Database) -> ReportOut:
+    report = await session.get(Report, report_id)
+    if report is None:
+        raise no_such("report", report_id)
+    await session.close()
+    return ReportOut.model_validate(report)

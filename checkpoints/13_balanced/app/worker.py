@@ -1,0 +1,73 @@
+"""The worker: `python -m app.worker` does jobs until it is told to stop. Run as many as needed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import procrastinate
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Status
+
+from app.database import engine
+from app.jobs import give_up, queue
+from app.logs import log, open_log
+from app.settings import settings
+
+
+async def tell(
+    process: Callable[[], Awaitable[None]], context: procrastinate.JobContext, worker: Any
+) -> None:
+    """A line in the log for every job, as for every request."""
+    job = context.job
+    try:
+        await process()
+    except Exception as error:
+        log.warning("job failed", job=job.id, task=job.task_name, error=repr(error))
+        if job.attempts >= settings.job_retries:
+            await give_up(job)
+        raise
+    log.info("job", job=job.id, task=job.task_name, **job.task_kwargs)
+
+
+async def rescue() -> None:
+    """Gives the jobs of workers that have gone silent to the others; but not for ever."""
+    jobs = queue.job_manager
+    while True:
+        await asyncio.sleep(settings.worker_silence / 2)
+        try:
+            silent = await jobs.get_stalled_jobs(seconds_since_heartbeat=settings.worker_silence)
+            for job in silent:
+                if job.attempts < settings.job_retries:
+                    await jobs.retry_job(job)
+                else:  # it may be the job that kills them
+                    await give_up(job)
+                    await jobs.finish_job(job, Status.FAILED, delete_job=False)
+        except ConnectorException as error:  # another worker was quicker, or the database is away
+            log.warning("no rescue", error=repr(error))
+
+
+async def work() -> None:
+    timeout = aiohttp.ClientTimeout(total=settings.mail_timeout)
+    with open_log():
+        async with (
+            queue.open_async(),
+            aiohttp.ClientSession(timeout=timeout) as client,
+            asyncio.TaskGroup() as together,  # if one of the two fails, both end, and aloud
+        ):
+            rescuer = together.create_task(rescue())
+            await queue.run_worker_async(
+                concurrency=settings.job_concurrency,
+                update_heartbeat_interval=settings.worker_silence / 4,
+                stalled_worker_timeout=settings.worker_silence,
+                shutdown_graceful_timeout=settings.job_patience,
+                delete_jobs="successful",  # what failed stays, to be looked at
+                worker_middleware=[tell],
+                additional_context={"client": client},
+            )
+            rescuer.cancel()
+        await engine.dispose()
+
+
+if __name__ == "__main__":
+    asyncio.run(work())

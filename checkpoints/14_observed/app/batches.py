@@ -1,0 +1,62 @@
+"""Batches: who asks in the same turn of the loop is answered together (the data-loader pattern)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from opentelemetry.trace import Span
+
+from app import tracing
+
+Asked = TypeVar("Asked")
+Got = TypeVar("Got")
+
+
+class Batch(Generic[Asked, Got]):
+    """Turns a function that answers many into one that answers one.
+
+    Nobody waits for a batch to fill: it goes out as soon as everybody who is there has asked. The
+    busier it gets, the more that are.
+    """
+
+    def __init__(
+        self, answer_many: Callable[[list[Asked]], Awaitable[Sequence[Got]]], limit: int = 256
+    ) -> None:
+        self.answer_many = answer_many
+        self.limit = limit
+        self.waiting: list[tuple[Asked, asyncio.Future[Got]]] = []
+        self.spans: list[Span] = []
+        self.under_way: set[asyncio.Task[None]] = set()
+
+    async def ask(self, asked: Asked) -> Got:
+        loop = asyncio.get_running_loop()
+        if not self.waiting:
+            loop.call_soon(self.send)  # behind all that are about to ask in this turn
+        future: asyncio.Future[Got] = loop.create_future()
+        self.waiting.append((asked, future))
+        self.spans += tracing.kept_here()
+        return await future
+
+    def send(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        spans, self.spans = self.spans, []
+        for start in range(0, len(waiting), self.limit):
+            task = asyncio.create_task(self.answer(waiting[start : start + self.limit], spans))
+            self.under_way.add(task)
+            task.add_done_callback(self.under_way.discard)
+
+    async def answer(
+        self, some: list[tuple[Asked, asyncio.Future[Got]]], spans: list[Span]
+    ) -> None:
+        futures = [future for _, future in some]
+        try:
+            with tracing.together(spans, f"{self.answer_many.__name__} ({len(some)})"):
+                got = await self.answer_many([asked for asked, _ in some])
+        except Exception as error:
+            for future in futures:
+                if not future.done():  # somebody may have gone away
+                    future.set_exception(error)
+        else:
+            for future, one in zip(futures, got, strict=True):
+                if not future.done():
+                    future.set_result(one)

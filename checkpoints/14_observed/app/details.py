@@ -1,0 +1,36 @@
+"""Details: all that are looked up in one turn of the loop take one statement."""
+
+from functools import partial
+
+from pydantic import TypeAdapter
+
+from app import tiers
+from app.batches import Batch
+from app.cache import NOTHING, key
+from app.database import rows
+from app.memory import Answer
+from app.queries import DETAILS
+from app.schemas import Picked
+
+DETAIL_JSON = TypeAdapter(Picked)
+
+
+def key_of(product_id: int) -> str:
+    return key("product", product_id)
+
+
+async def get(product_id: int, fresh: bool = False) -> tuple[Answer, tiers.Found]:
+    return await tiers.get(key_of(product_id), partial(lookups.ask, product_id), fresh)
+
+
+async def look_up(ids: list[int]) -> list[bytes]:
+    """The details of these products, in their order; NOTHING where there is no such product."""
+    found = {row.id: row._asdict() for row in await rows(DETAILS, {"ids": ids})}
+    return [to_json(found[id]) if id in found else NOTHING for id in ids]
+
+
+def to_json(detail: dict[str, object]) -> bytes:
+    return DETAIL_JSON.dump_json(DETAIL_JSON.validate_python(detail))
+
+
+lookups = Batch(look_up)

@@ -1,0 +1,101 @@
+"""The guard: a request gets a place and a deadline before anything is done for it, or a refusal."""
+
+import asyncio
+import logging
+import time
+
+from fastapi import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import metrics, tracing
+from app.deadlines import HEADER, asked_for, within
+from app.front import at_hand
+from app.limit import limit
+from app.logs import request_id
+from app.observe import observe, route_of
+from app.problems import LATE, Unavailable, problem
+
+ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # whoever asks has to know, above all now
+WISH = HEADER.lower().encode()
+AGAIN = {"Retry-After": "1"}
+BUSY = problem(503, "Too many shoppers at once. Try again in a second.", AGAIN)
+STOPPING = problem(503, "This instance stops. Try again at once, orders with the same key.", AGAIN)
+bugs = logging.getLogger("uvicorn.error")  # where uvicorn would tell of them
+
+
+class Guard:
+    """The outermost middleware.
+
+    uvicorn has a limit, too (`--limit-concurrency`). It counts connections, also those that wait
+    for nothing, turns health checks away, and has to be guessed beforehand.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # To refuse what is in memory would cost more than to send it.
+        if scope["type"] != "http" or scope["path"] in ALWAYS or at_hand(scope):
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        seconds = asked_for(dict(scope["headers"]).get(WISH))
+        if seconds <= 0:
+            await refuse(scope, send, late(), began)
+        elif not limit.enter():
+            metrics.shed.labels("limit").inc()
+            await refuse(scope, send, BUSY, began)
+        else:
+            try:
+                await self.serve(scope, receive, send, seconds, began)
+            finally:
+                limit.leave()
+
+    async def serve(
+        self, scope: Scope, receive: Receive, send: Send, seconds: float, began: float
+    ) -> None:
+        answered = complete = False
+
+        async def sending(message: Message) -> None:
+            nonlocal answered, complete
+            answered = True
+            complete = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(message)
+
+        try:
+            async with within(seconds):
+                await self.app(scope, receive, sending)
+                return
+        except TimeoutError:
+            refusal = late()
+        except Unavailable as error:
+            refusal = problem(error.status_code, error.detail, AGAIN)
+        except asyncio.CancelledError:  # uvicorn ends, and has waited long enough
+            refusal = STOPPING
+        except Exception:
+            # A bug, and the framework has answered 500. If uvicorn heard of it, it would hang up.
+            # nginx may have sent the next request by then, and blame the instance for it.
+            if not complete:
+                raise
+            bugs.exception("A bug in %s %s", scope["method"], scope["path"])
+            return
+        if answered:
+            raise ConnectionAbortedError  # in the middle of it: hanging up is all that is left
+        await refuse(scope, send, refusal, began)
+
+
+def late() -> Response:
+    metrics.shed.labels("deadline").inc()
+    return problem(504, LATE)
+
+
+async def refuse(scope: Scope, send: Send, refusal: Response, began: float) -> None:
+    given = dict(scope["headers"])
+    name, status = request_id(given.get(b"x-request-id")), refusal.status_code
+    headers = [(b"x-request-id", name.encode()), *refusal.raw_headers]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": refusal.body})
+    # Of the many that are turned away, traces would show nothing, and cost more than all else here.
+    worth = refusal is not BUSY
+    parent, route = tracing.begin(scope, given), route_of(scope)
+    observe(scope, name, parent, route, status, began, has_outline=worth)

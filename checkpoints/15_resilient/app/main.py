@@ -1,0 +1,75 @@
+"""The shop: `uvicorn app.main:app` serves it."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
+from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.telemetry import TelemetryConfig
+from fastapi_pagination import add_pagination
+
+from app import health, metrics, orders, partners, products, reports
+from app.budget import check_budget
+from app.cache import keep_saying, redis
+from app.database import engine
+from app.front import DetailsFirst
+from app.guard import Guard
+from app.health import leaving
+from app.limit import limit
+from app.logs import open_log
+from app.metrics import watch_loop
+from app.observe import ObserveRequests
+from app.partners import open_client
+from app.problems import Service, add_problem_handlers, problems
+from app.settings import settings
+from app.tiers import listen
+from app.tracing import open_tracing
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
+    await check_budget()
+    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
+    with open_log():
+        tasks = keep_saying(), listen(), watch_loop(), limit.keep_adjusting()
+        forever = [asyncio.create_task(task) for task in tasks]
+        async with open_tracing("shop"), open_client() as client:
+            with leaving():
+                yield {"client": client}
+        for task in forever:
+            task.cancel()
+        with suppress(TimeoutError):  # the other side may not move
+            async with asyncio.timeout(settings.close_seconds):
+                await redis.aclose()
+                await engine.dispose()
+
+
+# What any address may answer: we, or the proxy before us.
+ANYWHERE = problems(400, 413, 414, 429, 431, 500, 502, 503, 504)
+
+# The framework's own telemetry: a span for each request. Those for every step of it cost as much as
+# a request; numbers and lines we have already.
+SPANS: TelemetryConfig = {
+    "operation_spans": False,
+    "metrics": False,
+    "logs": False,
+    "exclude": lambda scope: scope["path"] in ("/healthz", "/readyz", "/metrics"),
+}
+
+shop = Service(
+    title="Surge shop", version="1", lifespan=lifespan, responses=ANYWHERE, telemetry=SPANS
+)
+shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+shop.add_middleware(ObserveRequests)
+add_problem_handlers(shop)
+shop.include_router(products.router)
+shop.include_router(partners.router)
+shop.include_router(orders.router)
+shop.include_router(reports.router)
+shop.include_router(health.router)
+shop.include_router(metrics.router)
+add_pagination(shop)
+app = Guard(DetailsFirst(shop))  # before all that a framework does for a request

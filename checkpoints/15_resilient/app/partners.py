@@ -1,0 +1,93 @@
+"""Offers: what three partners ask for the same product."""
+
+import asyncio
+import time
+from typing import Annotated
+
+import aiohttp
+from fastapi import APIRouter, Depends, Request
+
+from app import metrics, tracing
+from app.breakers import Breaker, BreakerOpen
+from app.deadlines import HEADER, left
+from app.limit import limit
+from app.logs import log
+from app.problems import problems
+from app.products import find
+from app.queries import STOCK
+from app.schemas import Offer, Offers, ProductId
+from app.settings import settings
+
+router = APIRouter(prefix="/products", tags=["products"])
+
+PARTNERS = ("meridian", "northwind", "tradepost")
+WAY_BACK = 0.05  # seconds of the time that is left, for what is done with the answers
+breakers = {partner: Breaker(partner) for partner in PARTNERS}
+
+
+def open_client() -> aiohttp.ClientSession:
+    """The one client, made when the service starts: it keeps connections and what they cost."""
+    return aiohttp.ClientSession(
+        settings.partners_url,
+        connector=aiohttp.TCPConnector(limit=0),  # 100 by default: the 101st call would queue
+        timeout=aiohttp.ClientTimeout(total=settings.partner_timeout),
+    )
+
+
+async def get_client(request: Request) -> aiohttp.ClientSession:
+    client: aiohttp.ClientSession = request.state.client
+    return client
+
+
+Client = Annotated[aiohttp.ClientSession, Depends(get_client)]
+
+
+@router.get("/{product_id}/offers", responses=problems(404, 422))
+async def get_offers(product_id: ProductId, client: Client) -> Offers:
+    await find(STOCK, product_id)
+    answers = await asyncio.gather(*(ask(client, partner, product_id) for partner in PARTNERS))
+    offers = [offer for offer in answers if offer]
+    return Offers(
+        product_id=product_id,
+        offers=sorted(offers, key=lambda offer: (offer.price_cents, offer.partner)),
+        missing=[
+            partner for partner, offer in zip(PARTNERS, answers, strict=True) if offer is None
+        ],
+    )
+
+
+async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
+    """A partner's offer, or None when it fails or takes too long, or would."""
+    seconds = min(settings.partner_timeout, left() - WAY_BACK)
+    try:
+        with breakers[partner].watch(fair=seconds == settings.partner_timeout):
+            return await call(client, partner, product_id, seconds)
+    except (aiohttp.ClientError, TimeoutError, ValueError, BreakerOpen) as error:
+        log.warning("no offer", partner=partner, error=type(error).__name__)
+        return None
+
+
+async def call(
+    client: aiohttp.ClientSession, partner: str, product_id: int, seconds: float
+) -> Offer:
+    if seconds <= 0:
+        raise TimeoutError
+    outcome = "failed"
+    started = time.perf_counter()
+    path, timeout = f"/{partner}/offers/{product_id}", aiohttp.ClientTimeout(total=seconds)
+    try:
+        with tracing.span(f"GET {partner}"):
+            # They hear how long we wait, so that nobody works for us when we have gone.
+            headers = tracing.headers() | {HEADER: f"{seconds:.3f}"}
+            async with client.get(path, headers=headers, timeout=timeout) as response:
+                response.raise_for_status()
+                offer = Offer(partner=partner, **await response.json())
+        outcome = "ok"
+        return offer
+    except TimeoutError:
+        outcome = "timeout"
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        metrics.partner_calls.labels(partner, outcome).observe(seconds)
+        limit.delayed("partners", seconds / settings.limit_partners)  # the quickest of all three

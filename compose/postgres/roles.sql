@@ -1,0 +1,7 @@
+-- Runs once, on an empty server. The shop's role owns its databases and is no superuser; the
+-- superuser keeps no password, so nobody becomes it over the network.
+\set password `cat /secrets/password`
+CREATE ROLE surge LOGIN CREATEDB PASSWORD :'password';
+ALTER ROLE postgres PASSWORD NULL;
+\connect template1
+CREATE EXTENSION pg_stat_statements;

@@ -1,0 +1,137 @@
+"""compose.yaml and what it mounts, as far as they can be read without a container engine."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stack.certificate import certify
+from stack.nginx import NAME, TEMPLATE, binary
+from stack.paths import ROOT
+
+HERE = ROOT / "compose"
+FILE = HERE / "compose.yaml"
+VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file as Compose reads it when nobody sets a variable."""
+    found: dict[str, Any] = yaml.safe_load(VARIABLE.sub(r"\1", path.read_text()))
+    return found
+
+
+SERVICES: dict[str, dict[str, Any]] = read(FILE)["services"]
+ONCE = {"secrets", "seed", "locust", "locust-worker"}
+NOTHING_TO_ASK_WITH = {"collector", "jaeger"}
+PUBLISHED = {"nginx", "prometheus", "grafana"}
+each = pytest.mark.parametrize("name", SERVICES)
+
+
+def hosts(text: str) -> set[str]:
+    return set(re.findall(r"\b([a-z][\w-]*):\d{2,5}\b", text)) - {"localhost"}
+
+
+def test_the_file_is_what_the_compose_specification_says() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, FILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@each
+def test_an_image_has_an_exact_tag(name: str) -> None:
+    assert re.fullmatch(r"surge-shop|.+:v?\d+\.\d+(\.\d+)?", SERVICES[name]["image"])
+
+
+@each
+def test_a_container_may_do_little_and_take_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+
+
+@each
+def test_what_runs_on_says_whether_it_is_well(name: str) -> None:
+    assert ("healthcheck" in SERVICES[name]) == (name not in ONCE | NOTHING_TO_ASK_WITH)
+
+
+@each
+def test_only_this_machine_gets_in_and_only_where_it_should(name: str) -> None:
+    ports = SERVICES[name].get("ports", [])
+    assert bool(ports) == (name in PUBLISHED)
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert ("edge" in SERVICES[name]["networks"]) == (name in PUBLISHED)
+
+
+@each
+def test_what_is_mounted_is_there(name: str) -> None:
+    volumes = read(FILE)["volumes"]
+    for mount in SERVICES[name].get("volumes", []):
+        source = mount.partition(":")[0]
+        assert source in volumes or (HERE / source).exists()
+
+
+def test_everybody_is_called_by_a_name_that_is_there() -> None:
+    files = [
+        "otel/collector.yaml",
+        "prometheus/prometheus.yml",
+        "grafana/datasources/datasources.yaml",
+    ]
+    for file in files:
+        asked = hosts((HERE / file).read_text())
+        assert asked and asked <= set(SERVICES), file
+    for service in SERVICES.values():
+        called = " ".join(value or "" for value in service.get("environment", {}).values())
+        assert hosts(called) <= set(SERVICES)
+
+
+def test_the_shop_trusts_nginx_and_nginx_knows_every_instance() -> None:
+    instances = [name for name in SERVICES if name.startswith("api-")]
+    given = SERVICES["nginx"]["environment"]["NGINX_INSTANCES"]
+    for name in instances:
+        address = SERVICES[name]["networks"]["inside"]["ipv4_address"]
+        assert f"server {address}:8000 max_fails=3 fail_timeout=2s;" in given
+        shop = SERVICES[name]["environment"]
+        nginx = SERVICES["nginx"]["networks"]["inside"]["ipv4_address"]
+        assert shop["FORWARDED_ALLOW_IPS"] == nginx
+        assert shop["INSTANCES"] == str(len(instances))
+
+
+def test_nginx_likes_what_the_containers_fill_in(tmp_path: Path) -> None:
+    certify(tmp_path)
+    given = {**SERVICES["nginx"]["environment"], "NGINX_FILES": str(tmp_path)}
+    text = re.sub(r"(?m)^#.*", "", TEMPLATE.read_text())
+    assert set(NAME.findall(text)) <= set(given)
+    filled = tmp_path / "nginx.conf"
+    filled.write_text(NAME.sub(lambda name: given[name[1]], text))
+    command = [binary(), "-t", "-e", "stderr", "-p", str(tmp_path), "-c", str(filled)]
+    pid = ["-g", f"pid {tmp_path}/nginx.pid;"]
+    done = subprocess.run([*command, *pid], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "[warn]" not in done.stderr
+
+
+def test_the_dockerfile_leaves_out_only_what_there_is() -> None:
+    left_out = re.search(r"grep -vE '\^\((.+)\)'", (HERE / "Dockerfile").read_text())
+    assert left_out
+    for name in left_out[1].split("|"):
+        assert f'    "{name}' in (ROOT / "pyproject.toml").read_text(), name
+
+
+def test_hadolint_likes_the_dockerfile() -> None:
+    command = [Path(sys.executable).with_name("hadolint"), HERE / "Dockerfile"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_part_of_the_collectors_pipeline_is_described() -> None:
+    collector = read(HERE / "otel" / "collector.yaml")
+    pipeline = collector["service"]["pipelines"]["traces"]
+    for kind in ("receivers", "processors", "exporters"):
+        assert set(pipeline[kind]) == set(collector[kind])
+    assert pipeline["processors"][0] == "memory_limiter"  # before anything is kept

@@ -1,0 +1,30 @@
+"""What the tests of the last step share."""
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+from steps import teaching
+
+from stack.system import System
+
+RESILIENT = teaching("resilient")
+each = pytest.mark.parametrize("step", RESILIENT, ids=lambda step: step.label)
+
+
+def refused(answer: httpx2.Response, status: int = 503) -> None:
+    """It must say no as a problem with a cure, and when to come again."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert len(answer.json()["detail"].split()) > 4
+    assert "X-Request-ID" in answer.headers
+    if status == 503:
+        assert answer.headers["Retry-After"] == "1"
+
+
+def lines(system: System, event: str) -> list[dict[str, Any]]:
+    """What the instances have logged under this name."""
+    said = [json.loads(line) for line in system.log().splitlines()]
+    return [line for line in said if line["event"] == event]

@@ -1,0 +1,33 @@
+"""Which checkpoints a promise has to be proved for, and how little of them has to run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stack.checkpoint import Checkpoint, checkpoints, find
+from stack.system import System
+
+
+def teaching(*names: str) -> list[Checkpoint]:
+    """The steps in which a promise is made, and the last, which has to keep them all.
+
+    What breaks a promise in a step between breaks it at the last one, too, unless it was mended on
+    the way.
+    """
+    steps = [find(name) for name in names]
+    last = checkpoints()[-1]
+    return steps if last in steps else [*steps, last]
+
+
+def alone(
+    step: Checkpoint,
+    environment: Mapping[str, str] | None = None,
+    *,
+    instances: int = 1,
+    **options: Any,
+) -> System:
+    """A step without its worker, for promises that no job is part of; usually one instance of it.
+
+    Each of its processes reads the same libraries, which is most of what a start costs.
+    """
+    few = {"instances": instances, "worker": False}
+    return System(step, size="tiny", environment=environment, **few, **options)

@@ -1,0 +1,123 @@
+"""A partner that is slow or fails costs its own offer, and soon not even a call."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+from crowds import crowd
+from resilient import each
+
+from lab.sql import wait_until
+from lab.telemetry import numbers
+from stack.ask import partner_stats, turn
+from stack.checkpoint import Checkpoint
+from stack.partners import PARTNERS
+from stack.system import System
+
+QUICK = {"PARTNER_TIMEOUT": "0.3", "BREAKER_PAUSE": "2"}
+OPENS = 10  # half of the calls that are looked back on
+
+
+def missing(client: httpx2.Client) -> list[str]:
+    answer = client.get("/products/7/offers")
+    assert answer.status_code == 200, answer.text
+    found: list[str] = answer.json()["missing"]
+    return found
+
+
+@contextmanager
+def opened(step: Checkpoint, **settings: str) -> Iterator[tuple[System, httpx2.Client]]:
+    with (
+        System(step, size="tiny", environment=QUICK | settings, instances=1) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+    ):
+        yield system, client
+
+
+def calls(system: System) -> int:
+    return partner_stats(system.partners_url)["calls"]
+
+
+def open_breakers(system: System) -> float:
+    return sum(numbers(system)["breaker_open", partner] for partner in PARTNERS)
+
+
+@each
+def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        turn(system.partners_url, error_rate=1, partner="meridian")
+        for _ in range(30):
+            assert missing(client) == ["meridian"]
+        assert calls(system) == 2 * 30 + OPENS  # the others had nothing to do with it
+        assert numbers(system)["breaker_open", "meridian"] == 1
+        assert open_breakers(system) == 1
+        turn(system.partners_url, error_rate=0)
+        wait_until(lambda: missing(client) == [], "the partner to be asked again")
+        assert open_breakers(system) == 0
+        before = calls(system)
+        assert missing(client) == []
+        assert calls(system) == before + 3
+
+
+@each
+def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        turn(system.partners_url, error_rate=1)
+        for _ in range(OPENS):
+            missing(client)
+        assert calls(system) == 3 * OPENS
+        time.sleep(2)
+        for _ in range(20):
+            assert missing(client) == [*PARTNERS]
+        assert calls(system) == 3 * OPENS + 3
+
+
+@each
+def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        for _ in range(3):
+            turn(system.partners_url, error_rate=1)
+            for _ in range(OPENS // 3):
+                missing(client)
+            turn(system.partners_url, error_rate=0)
+            for _ in range(2 * OPENS):
+                assert missing(client) == []
+
+
+@each
+def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint) -> None:
+    """Through nginx and two instances, with a crowd."""
+    found: Counter[str] = Counter()
+    slowest = 0.0
+
+    def look(client: httpx2.Client, _: int) -> None:
+        nonlocal slowest
+        began = time.monotonic()
+        for partner in missing(client):
+            found[partner] += 1
+        slowest = max(slowest, time.monotonic() - began)
+        found["looks"] += 1
+
+    with (
+        System(step, size="tiny", environment=QUICK) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+    ):
+        turn(system.partners_url, hold=True, partner="northwind")
+        with crowd(system, look, each=8):
+            wait_until(lambda: found["looks"] > 200, "a crowd that looks at offers")
+        assert found["northwind"] == found["looks"]
+        assert found["meridian"] == found["tradepost"] == 0
+        assert slowest < 5
+        turn(system.partners_url, hold=False)
+        wait_until(lambda: not any(missing(client) for _ in range(10)), "both to ask again")
+
+
+@each
+def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        turn(system.partners_url, latency_ms=200)
+        for _ in range(2 * OPENS):
+            client.get("/products/7/offers", headers={"Request-Timeout": "0.1"})
+        assert missing(client) == []

@@ -1,0 +1,154 @@
+"""Who has a deadline hears from us before it is over, and nobody works for those who have gone."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx2
+import psycopg
+import pytest
+from crowds import KEPT_NOWHERE, order
+from resilient import RESILIENT, refused
+
+from lab.sql import wait_until
+from lab.telemetry import numbers
+from stack.ask import partner_stats
+from stack.system import System
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE usename = current_user AND state = 'active' AND wait_event_type = 'Lock'
+"""
+MUCH_LATER = 5.0  # than any deadline here, and much earlier than what the service gives itself
+
+
+@pytest.fixture(scope="module", params=RESILIENT, ids=lambda step: step.label)
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    with System(request.param, size="tiny", environment=KEPT_NOWHERE) as system:
+        yield system
+
+
+@pytest.fixture
+def client(system: System) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=system.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def database(system: System) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(system.database_url, autocommit=True) as database:
+        yield database
+
+
+@contextmanager
+def locked(database: psycopg.Connection, table: str) -> Iterator[None]:
+    """Nobody else gets an answer from this table."""
+    with database.transaction():
+        database.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        yield
+
+
+Watch = Callable[[], int]
+
+
+@pytest.fixture
+def watch(system: System) -> Iterator[Watch]:
+    """How many statements of the service are under way."""
+    with psycopg.connect(system.database_url, autocommit=True) as watcher:
+
+        def watch() -> int:
+            row = watcher.execute(WAITING).fetchone()
+            assert row
+            return int(row[0])
+
+        yield watch
+
+
+def within(seconds: float) -> dict[str, str]:
+    return {"Request-Timeout": f"{seconds}"}
+
+
+PATHS = ("/products/{}", "/products/{}/stock", "/products/{}/offers", "/products?page={}")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_answer_comes_in_time_even_if_it_is_no(
+    client: httpx2.Client, database: psycopg.Connection, path: str
+) -> None:
+    with locked(database, "products"):
+        began = time.monotonic()
+        refused(client.get(path.format(7), headers=within(0.3)), 504)
+        assert 0.2 < time.monotonic() - began < MUCH_LATER
+    assert client.get(path.format(7)).status_code == 200
+
+
+def test_who_has_no_time_left_costs_nothing(system: System, client: httpx2.Client) -> None:
+    before = partner_stats(system.partners_url)["calls"]
+    for path in PATHS:
+        refused(client.get(path.format(9), headers=within(0)), 504)
+    refused(client.post("/orders", json=order(9, 1)["json"], headers=within(0)), 504)
+    assert numbers(system)["requests_shed_total", "deadline"] >= len(PATHS) + 1
+    assert partner_stats(system.partners_url)["calls"] == before
+
+
+@pytest.mark.parametrize("wish", ["", "soon", "-1", "1e3", "9" * 400, "0x1", "nan"])
+def test_a_wish_that_is_none_is_ignored(client: httpx2.Client, wish: str) -> None:
+    assert client.get("/products/7/stock", headers={"Request-Timeout": wish}).status_code == 200
+
+
+def test_offers_take_what_came_before_the_deadline(client: httpx2.Client, system: System) -> None:
+    """Partners are told how long we wait, which is a little less than we have."""
+    put = f"{system.partners_url}/settings"
+    httpx2.put(put, params={"hold": True, "partner": "northwind"})
+    try:
+        answer = client.get("/products/7/offers", headers=within(1))
+    finally:
+        httpx2.put(put, params={"hold": False, "partner": "northwind"})
+    assert answer.status_code == 200
+    assert answer.json()["missing"] == ["northwind"]
+    assert len(answer.json()["offers"]) == 2
+
+
+def test_one_callers_hurry_is_not_the_others(
+    system: System, database: psycopg.Connection, watch: Watch
+) -> None:
+    """They ask the same instance for the same product, and one of them cannot wait."""
+    with (
+        httpx2.Client(base_url=system.urls[0], timeout=30) as client,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        with locked(database, "reviews"):
+            hurried = pool.submit(client.get, "/products/21", headers=within(1))
+            wait_until(lambda: watch() == 1, "a look at the database")
+            patient = [pool.submit(client.get, "/products/21") for _ in range(5)]
+            refused(hurried.result(), 504)
+            assert watch() == 1, "the others would have to begin anew"
+        assert [one.result().status_code for one in patient] == [200] * 5
+
+
+def test_what_nobody_waits_for_any_more_is_called_off(
+    client: httpx2.Client, database: psycopg.Connection, watch: Watch
+) -> None:
+    with ThreadPoolExecutor(4) as pool, locked(database, "products"):
+        paths = [f"/products/{number}/stock" for number in range(30, 34)]
+        asked = [pool.submit(client.get, path, headers=within(1)) for path in paths]
+        wait_until(lambda: watch() == 4, "looks at the database")
+        for one in asked:
+            refused(one.result(), 504)
+        wait_until(lambda: watch() == 0, "their end")
+
+
+def test_an_order_that_was_late_is_safe_by_its_key(
+    client: httpx2.Client, database: psycopg.Connection
+) -> None:
+    mine = order(11, 1)
+    left = client.get("/products/11/stock").json()["stock"]
+    with database.transaction():
+        database.execute("SELECT FROM products WHERE id = 11 FOR UPDATE")
+        late = client.post("/orders", json=mine["json"], headers=mine["headers"] | within(0.3))
+        refused(late, 504)
+    answers = [client.post("/orders", **mine) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert client.get("/products/11/stock").json()["stock"] == left - 1

@@ -1,0 +1,229 @@
+"""What the service has promised is done, once, whoever dies on the way."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import psycopg
+import pytest
+from steps import teaching
+
+from lab.sql import wait_until
+from stack.ask import turn
+from stack.checkpoint import Checkpoint
+from stack.seed.data import CATEGORIES, products
+from stack.system import System
+
+QUEUED = teaching("background")
+each = pytest.mark.parametrize("step", QUEUED, ids=lambda step: step.label)
+QUICK = {"WORKER_SILENCE": "1"}
+PLENTY, FEW = (
+    next(product.id for product in products("tiny") if product.stock in stock)
+    for stock in (range(50, 1000), range(20, 50))
+)
+
+
+class Shop:
+    """A running shop with what a test asks of it and of its queue."""
+
+    def __init__(self, system: System, client: httpx2.Client, database: Any) -> None:
+        self.system = system
+        self.client = client
+        self.database = database
+
+    def promise(self, category: str) -> str:
+        answer = self.client.post("/reports", json={"category": category})
+        assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+        return answer.headers["Location"]
+
+    def status(self, path: str) -> str:
+        status: str = self.client.get(path).json()["status"]
+        return status
+
+    def buy(self, product: int = PLENTY, quantity: int = 1) -> httpx2.Response:
+        body = {"product_id": product, "quantity": quantity, "customer": "ada@example.com"}
+        return self.client.post("/orders", json=body)
+
+    def buy_four(self) -> set[str]:
+        """The keys of the messages that four orders deserve."""
+        return {f"order-{self.buy().json()['id']}" for _ in range(4)}
+
+    def messages(self) -> dict[str, Any]:
+        """What the mail service has taken, by key."""
+        taken: dict[str, Any] = httpx2.get(f"{self.system.partners_url}/mail/messages").json()
+        return taken
+
+    def posts(self) -> int:
+        """How often it was asked."""
+        stats: dict[str, int] = httpx2.get(f"{self.system.partners_url}/stats").json()
+        return stats["posts"]
+
+    def jobs(self, *statuses: str) -> list[tuple[str, int]]:
+        """Task and attempts of the jobs in these states."""
+        query = "SELECT task_name, attempts FROM procrastinate_jobs WHERE status::text = ANY(%s)"
+        return list(self.database.execute(query, [list(statuses)]))
+
+    def settled(self) -> None:
+        """Wait until nothing is left to do."""
+        wait_until(lambda: not self.jobs("todo", "doing"), "the jobs to be done")
+
+
+@contextmanager
+def opened(step: Checkpoint, directory: Path | None = None, **settings: str) -> Iterator[Shop]:
+    with (
+        System(
+            step, directory, size="tiny", environment={**QUICK, **settings}, instances=1
+        ) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+        psycopg.connect(system.database_url, autocommit=True) as database,
+    ):
+        yield Shop(system, client, database)
+
+
+@pytest.fixture(scope="module", params=QUEUED, ids=lambda step: step.label)
+def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
+    with opened(request.param) as shop:
+        yield shop
+
+
+@pytest.fixture
+def mail_held(shop: Shop) -> Iterator[Callable[[], None]]:
+    """Nobody's message is taken until the test says so."""
+
+    def let_go() -> None:
+        turn(shop.system.partners_url, partner="mail", hold=False)
+
+    turn(shop.system.partners_url, partner="mail", hold=True)
+    yield let_go
+    let_go()
+
+
+def test_reports_of_a_killed_worker_are_made_by_the_next(shop: Shop) -> None:
+    promised = [shop.promise(category) for category in CATEGORIES[:8]]
+    wait_until(lambda: len(shop.jobs("doing")) > 0, "a job to be started")
+    shop.system.end_workers(signal.SIGKILL)
+    assert shop.jobs("todo", "doing"), "it had done them all: nothing was tested"
+    shop.system.start_worker()
+    shop.settled()
+    assert {shop.status(path) for path in promised} == {"done"}
+    assert not shop.jobs("failed")
+
+
+def test_a_message_sent_by_a_worker_that_died_before_it_could_say_so_is_not_another_message(
+    shop: Shop, mail_held: Callable[[], None]
+) -> None:
+    before, posts = shop.messages(), shop.posts()
+    deserved = shop.buy_four()
+    wait_until(lambda: shop.posts() == posts + 4, "four messages to be on their way")
+    shop.system.end_workers(signal.SIGKILL)
+    mail_held()  # the mail service takes what the dead worker had sent
+    shop.system.start_worker()
+    shop.settled()
+    assert shop.posts() > posts + 4, "nothing was sent again: nothing was tested"
+    assert shop.messages().keys() - before.keys() == deserved
+
+
+def test_a_worker_that_wakes_up_after_its_jobs_were_given_away_doubles_nothing(
+    shop: Shop, mail_held: Callable[[], None]
+) -> None:
+    before, posts = shop.messages(), shop.posts()
+    deserved = shop.buy_four()
+    wait_until(lambda: shop.posts() == posts + 4, "four messages to be on their way")
+    [asleep] = shop.system.pids()["worker"]
+    os.kill(asleep, signal.SIGSTOP)
+    try:
+        shop.system.start_worker()
+        mail_held()
+        shop.settled()
+    finally:
+        os.kill(asleep, signal.SIGCONT)
+    deserved |= shop.buy_four()
+    shop.settled()
+    shop.system.end_workers()
+    shop.system.start_worker()
+    assert shop.messages().keys() - before.keys() == deserved
+    assert not shop.jobs("failed")
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_does(
+    shop: Shop, mail_held: Callable[[], None]
+) -> None:
+    before, posts = shop.messages(), shop.posts()
+    deserved = shop.buy_four()
+    wait_until(lambda: shop.posts() == posts + 4, "four messages to be on their way")
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(shop.system.end_workers)
+        mail_held()
+        stopping.result()
+    assert shop.posts() == posts + 4
+    assert shop.messages().keys() - before.keys() == deserved
+    assert not shop.jobs("todo", "doing")
+    shop.system.start_worker()
+
+
+def test_who_is_refused_gets_no_confirmation(shop: Shop) -> None:
+    before = shop.messages()
+    with ThreadPoolExecutor(20) as buyers:
+        answers = list(buyers.map(lambda _: shop.buy(FEW, quantity=10), range(20)))
+    sold = {answer.json()["id"] for answer in answers if answer.status_code == 201}
+    assert {answer.status_code for answer in answers} == {201, 409}
+    shop.settled()
+    assert shop.messages().keys() - before.keys() == {f"order-{id}" for id in sold}
+
+
+def test_a_message_that_was_refused_is_sent_again(shop: Shop) -> None:
+    before = shop.messages()
+    turn(shop.system.partners_url, partner="mail", error_rate=1)
+    order = shop.buy().json()["id"]
+    wait_until(lambda: ("confirm_order", 1) in shop.jobs("todo"), "the first try to fail")
+    turn(shop.system.partners_url, partner="mail", error_rate=0)
+    shop.settled()
+    assert shop.messages().keys() - before.keys() == {f"order-{order}"}
+
+
+@each
+def test_a_job_that_fails_for_ever_is_given_up_and_stays_to_be_seen(step: Checkpoint) -> None:
+    with opened(step, JOB_RETRIES="1") as shop:
+        turn(shop.system.partners_url, partner="mail", error_rate=1)
+        assert shop.buy().status_code == 201
+        shop.settled()
+        assert shop.jobs("failed") == [("confirm_order", 2)]
+        turn(shop.system.partners_url, partner="mail", error_rate=0)
+        order = shop.buy().json()["id"]  # the others go on
+        shop.settled()
+        assert set(shop.messages()) == {f"order-{order}"}
+
+
+@each
+def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(step.directory, mine)
+    code = mine / "app" / "sales.py"
+    poison = '    __import__("os")._exit(1) if category == "toys" else None\n    units: Counter'
+    text = code.read_text()
+    assert "    units: Counter" in text, "the mutation no longer applies"
+    code.write_text(text.replace("    units: Counter", poison, 1))
+    with opened(step, mine, JOB_RETRIES="1") as shop:
+        poisoned = shop.promise("toys")
+        for _ in range(3):  # it kills two; the third hears that it has killed too many
+            wait_until(lambda: not alive(shop) or shop.status(poisoned) == "failed", "its end")
+            if not alive(shop):
+                shop.system.end_workers()
+                shop.system.start_worker()
+        wait_until(lambda: shop.status(poisoned) == "failed", "the job to be given up")
+        assert shop.jobs("failed") == [("make_report", 2)]
+        healthy = shop.promise("games")
+        shop.settled()
+        assert shop.status(healthy) == "done"
+
+
+def alive(shop: Shop) -> bool:
+    [pid] = shop.system.pids()["worker"]
+    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -1,0 +1,244 @@
+"""nginx comes up before the instances, says what is wrong with its template, and goes with them."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from lab import cost
+from lab.sql import wait_until
+from stack.checkpoint import Checkpoint, read
+from stack.errors import StackError
+from stack.keeper import lives, marked
+from stack.nginx import TEMPLATE
+from stack.system import System
+
+TOML = """
+number = 99
+name = "proxied"
+title = "Two instances of the smallest service"
+change = "none"
+touches = []
+shows = []
+[serve]
+command = ["uvicorn", "app:app"]
+services = []
+instances = 2
+proxy = "nginx"
+"""
+
+APP = """
+import os
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Checkpoint:
+    """Two instances, which answer with their process ids."""
+    (tmp_path / "checkpoint.toml").write_text(TOML)
+    (tmp_path / "app.py").write_text(APP)
+    return read(tmp_path)
+
+
+@pytest.fixture
+def system(proxied: Checkpoint) -> Iterator[System]:
+    with System(proxied) as system:
+        yield system
+
+
+def who(system: System, times: int = 10) -> set[int]:
+    """The instances that answer."""
+    with httpx2.Client(base_url=system.url) as client:
+        return {int(client.get("/").text) for _ in range(times)}
+
+
+def test_one_address_for_all_instances(system: System) -> None:
+    assert who(system) == set(system.pids()["app"])
+    assert len(system.urls) == 2
+    assert system.doors == [system.url]
+    assert system.url not in system.urls
+
+
+def test_a_proxy_is_a_tier_with_a_cost(system: System) -> None:
+    [proxy] = system.pids()["proxy"]
+    before = cost.read(system.pids())
+    who(system, 200)
+    spent = cost.between(before, cost.read(system.pids())).tiers
+    assert spent["proxy"] > 0
+    assert psutil.Process(proxy).children(), "the workers do the work"
+
+
+def test_an_instance_is_replaced_while_the_other_answers(system: System) -> None:
+    first, second = system.pids()["app"]
+    assert system.proxy
+    system.proxy.without(0)
+    assert who(system) == {second}
+    system.replace(0)
+    assert first not in who(system)
+    assert who(system) == set(system.pids()["app"])
+
+
+def test_nobody_is_connected_to_an_instance_that_is_asked_to_end(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nginx sent on a connection that it keeps would be lost when the instance hangs up."""
+
+    def connected(number: int) -> int:
+        process = psutil.Process(system.pids()["app"][number])
+        open_ones = (one for one in process.net_connections("tcp") if one.status == "ESTABLISHED")
+        return len(list(open_ones))
+
+    end, left = system.end_instance, []
+
+    def ending(number: int) -> None:
+        left.append(connected(number))
+        end(number)
+
+    monkeypatch.setattr(system, "end_instance", ending)
+    for number in (0, 1):
+        who(system)
+        assert connected(number) > 0, "nginx keeps no connections: nothing was tested"
+        system.replace(number)
+    assert left == [0, 0]
+    monkeypatch.undo()
+
+
+def test_who_was_answered_just_now_may_ask_once_more_after_a_reload(proxied: Checkpoint) -> None:
+    """A client that sends its next request while the server hangs up gets no answer."""
+    longer = TEMPLATE.read_text().replace("keepalive_min_timeout 1s", "keepalive_min_timeout 20s")
+    (proxied.directory / TEMPLATE.name).write_text(longer)
+    with System(proxied) as system:
+        [pid] = system.pids()["proxy"]
+        nginx = psutil.Process(pid)
+        port = int(system.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as shopper:
+
+            def ask() -> bytes:
+                shopper.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+                return shopper.recv(65536)
+
+            assert b"Connection: keep-alive" in ask()
+            old = set(nginx.children())
+            nginx.send_signal(signal.SIGHUP)
+            wait_until(lambda: bool(set(nginx.children()) - old), "new workers")
+            time.sleep(0.3)  # then the old ones are told
+            assert b"Connection: close" in ask()
+
+
+def test_an_instance_that_was_killed_is_not_missed_and_comes_back(system: System) -> None:
+    system.end_instance(0, signal.SIGKILL)
+    assert who(system, 20) == {system.pids()["app"][1]}
+    system.start_instance(0)
+    wait_until(lambda: len(who(system)) == 2, "nginx to try again")
+
+
+def test_a_new_start_has_a_new_cache_and_new_addresses(system: System) -> None:
+    assert system.proxy
+    (kept := system.proxy.files / "cache" / "kept").write_text("something")
+    old = set(system.pids()["app"])
+    system.restart_app({})
+    assert not kept.exists()
+    assert not who(system) & old
+
+
+def test_a_setting_reaches_nginx(proxied: Checkpoint) -> None:
+    with System(proxied, environment={"NGINX_WORKERS": "3"}) as system:
+        [proxy] = system.pids()["proxy"]
+        titles = [child.cmdline()[0] for child in psutil.Process(proxy).children()]
+    assert titles.count("nginx: worker process") == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("least_conn;", "most_conn;", 'unknown directive "most_conn" in .*nginx.conf:'),
+        ("${NGINX_IDLE}", "${NGINX_LAZY}", 'unknown "nginx_lazy" variable|invalid value'),
+    ],
+)
+def test_a_template_of_your_own_goes_first_and_a_mistake_in_it_is_one_line(
+    proxied: Checkpoint, old: str, new: str, complaint: str
+) -> None:
+    own = proxied.directory / TEMPLATE.name
+    own.write_text(TEMPLATE.read_text().replace(old, new))
+    with pytest.raises(StackError, match=complaint) as raised, System(proxied):
+        pass
+    assert "\n" not in str(raised.value)
+    assert TEMPLATE.name in str(raised.value)
+
+
+KEPT = """
+import asyncio
+times = 0
+async def app(scope, receive, send):
+    global times
+    if scope["type"] == "http":
+        times += scope["path"] == "/products/7"
+        await asyncio.sleep(0.3)
+        headers = [(b"cache-control", b"s-maxage=60")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"%d" % times})
+"""
+
+
+def test_of_all_who_miss_the_same_one_fetches_it(proxied: Checkpoint) -> None:
+    (proxied.directory / "app.py").write_text(KEPT)
+    patient = TEMPLATE.read_text().replace("lock_timeout 100ms", "lock_timeout 20s")
+    (proxied.directory / TEMPLATE.name).write_text(patient)
+    with (
+        System(proxied) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+        ThreadPoolExecutor(20) as shoppers,
+    ):
+        answers = list(shoppers.map(lambda _: client.get("/products/7").text, range(40)))
+        assert set(answers) == {"1"}
+        asked = [int(httpx2.get(f"{url}/other").text) for url in system.urls]
+    assert sorted(asked) == [0, 1]
+
+
+def test_a_port_in_use_is_one_line_with_the_cure(proxied: Checkpoint, system: System) -> None:
+    with (
+        pytest.raises(StackError, match=r"in use\. Choose another"),
+        System(proxied, port=int(system.url.rpartition(":")[2])),
+    ):
+        pass
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from stack.checkpoint import read
+from stack.system import System
+with System(read(Path(sys.argv[1]))) as system:
+    print(system.run.id, system.run_dir, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGINT"])
+def test_no_nginx_outlives_an_owner_ended_by(proxied: Checkpoint, signal_name: str) -> None:
+    command = [sys.executable, "-c", OWNER, str(proxied.directory)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as owner:
+        assert owner.stdout
+        run, directory = owner.stdout.readline().split()
+        servers = marked(run)
+        assert sum(server.name() == "nginx" for server in servers) >= 3
+        owner.send_signal(getattr(signal, signal_name))
+    deadline = time.monotonic() + 30
+    while marked(run) or Path(directory).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not any(map(lives, servers))
