@@ -144,7 +144,7 @@ def crowd(url: str) -> Iterator[Crowd]:
 
 
 def the_shop_answers_through_nginx(project: Project) -> None:
-    with httpx2.Client(base_url=f"http://127.0.0.1:{project.port}") as shop:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{project.port}", timeout=30) as shop:
         order = {"product_id": 1, "quantity": 2, "customer": "someone@example.com"}
         bought = shop.post("/orders", json=order)
         assert bought.status_code == 201

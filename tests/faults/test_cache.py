@@ -135,7 +135,7 @@ def test_who_saw_the_old_price_does_not_keep_it(step: Checkpoint) -> None:
         looking = slow.submit(shopper.price, 7)
         wait_until(lambda: database.execute(WAITING).fetchone() == (1,), "a look at the database")
         seller.change(7, 888)
-        time.sleep(0.2)  # the news travels to the other instance
+        time.sleep(0.5)  # the news travels to the other instance
         database.execute("SELECT pg_advisory_unlock(1)")
         assert looking.result() == 777
         for client in (shopper, seller, shopper):
@@ -172,7 +172,7 @@ def test_the_author_sees_the_change_whoever_answers(pair: System) -> None:
 @tiered
 def test_a_lost_message_costs_no_more_than_the_age_of_an_answer(step: Checkpoint) -> None:
     with (
-        alone(step, {"MEMORY_SECONDS": "0.5"}) as system,
+        alone(step, {"MEMORY_SECONDS": "2"}) as system,
         Shopper(system.urls[0]) as shopper,
         sold(system, 7, 777) as database,
         redis.Redis.from_url(system.redis_url) as kept,
@@ -181,7 +181,7 @@ def test_a_lost_message_costs_no_more_than_the_age_of_an_answer(step: Checkpoint
         database.execute("UPDATE products SET price_cents = 888 WHERE id = 7")
         kept.flushdb()  # as another instance would, but nobody says a word
         assert shopper.price(7) == 777, "not in memory: nothing was tested"
-        time.sleep(0.5)
+        time.sleep(2)
         assert shopper.price(7) == 888
 
 

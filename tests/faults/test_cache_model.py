@@ -46,6 +46,7 @@ ENVIRONMENT = {
     "CACHE_SECONDS": "3600",  # nothing gets right because it expires
 }
 SURE = 0.5  # seconds before its end, a cookie does not expire on its way
+LOGGED = 2.0  # seconds until a line is there: the log is written behind its back
 SOON = 10.0  # seconds: for what takes a moment on a quiet machine
 
 PRODUCTS = (209, 355, 777, 614)  # three of the first page of outdoors, and a book
@@ -176,8 +177,12 @@ class Shop:
 
     def unheard(self, since: float) -> bool:
         """Whether an instance had trouble with Redis so shortly before, or at any time after."""
-        time.sleep(0.2)  # the log is written behind its back
-        return any(at > since - PAUSE - 0.1 for at in self.troubles())
+        deadline = time.monotonic() + LOGGED
+        while not (found := any(at > since - PAUSE - 0.1 for at in self.troubles())):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        return found
 
     def troubles(self) -> Iterator[float]:
         for line in self.system.log().splitlines():

@@ -20,12 +20,13 @@ WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE usename = current_user AND state = 'active' AND wait_event_type = 'Lock'
 """
-MUCH_LATER = 5.0  # than any deadline here, and much earlier than what the service gives itself
+PATIENT = {**KEPT_NOWHERE, "REQUEST_SECONDS": "600"}
+"""Nobody here waits so long: who is answered in time has the caller's deadline to thank for it."""
 
 
 @pytest.fixture(scope="module", params=RESILIENT, ids=lambda step: step.label)
 def system(request: pytest.FixtureRequest) -> Iterator[System]:
-    with System(request.param, size="tiny", environment=KEPT_NOWHERE) as system:
+    with System(request.param, size="tiny", environment=PATIENT) as system:
         yield system
 
 
@@ -79,7 +80,7 @@ def test_an_answer_comes_in_time_even_if_it_is_no(
     with locked(database, "products"):
         began = time.monotonic()
         refused(client.get(path.format(7), headers=within(0.3)), 504)
-        assert 0.2 < time.monotonic() - began < MUCH_LATER
+        assert time.monotonic() - began > 0.2
     assert client.get(path.format(7)).status_code == 200
 
 
@@ -102,7 +103,7 @@ def test_offers_take_what_came_before_the_deadline(client: httpx2.Client, system
     put = f"{system.partners_url}/settings"
     httpx2.put(put, params={"hold": True, "partner": "northwind"})
     try:
-        answer = client.get("/products/7/offers", headers=within(1))
+        answer = client.get("/products/7/offers", headers=within(3))
     finally:
         httpx2.put(put, params={"hold": False, "partner": "northwind"})
     assert answer.status_code == 200
@@ -119,7 +120,7 @@ def test_one_callers_hurry_is_not_the_others(
         ThreadPoolExecutor(6) as pool,
     ):
         with locked(database, "reviews"):
-            hurried = pool.submit(client.get, "/products/21", headers=within(1))
+            hurried = pool.submit(client.get, "/products/21", headers=within(4))
             wait_until(lambda: watch() == 1, "a look at the database")
             patient = [pool.submit(client.get, "/products/21") for _ in range(5)]
             refused(hurried.result(), 504)
@@ -132,7 +133,7 @@ def test_what_nobody_waits_for_any_more_is_called_off(
 ) -> None:
     with ThreadPoolExecutor(4) as pool, locked(database, "products"):
         paths = [f"/products/{number}/stock" for number in range(30, 34)]
-        asked = [pool.submit(client.get, path, headers=within(1)) for path in paths]
+        asked = [pool.submit(client.get, path, headers=within(4)) for path in paths]
         wait_until(lambda: watch() == 4, "looks at the database")
         for one in asked:
             refused(one.result(), 504)

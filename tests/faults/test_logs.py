@@ -30,7 +30,7 @@ def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "100"}
         with alone(step, settings) as system:
-            with httpx2.Client(base_url=system.url) as client:
+            with httpx2.Client(base_url=system.url, timeout=30) as client:
                 assert look(client, 1_500) == {200: 1_500}
             pipe.recover()
             system.end_app()
@@ -46,7 +46,7 @@ def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
 def test_a_full_disk_turns_nobody_away(step: Checkpoint) -> None:
     with (
         alone(step, {"LOG_FILE": "/dev/full"}) as system,
-        httpx2.Client(base_url=system.url) as client,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
     ):
         assert look(client, 100) == {200: 100}
 
@@ -56,7 +56,7 @@ def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) ->
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "10", "LOG_PATIENCE": "0.5"}
         with alone(step, settings) as system:
-            with httpx2.Client(base_url=system.url) as client:
+            with httpx2.Client(base_url=system.url, timeout=30) as client:
                 look(client, 1_000)
             assert system.end_app() != -SIGKILL, "it waited for the disk"
 
@@ -65,7 +65,7 @@ def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) ->
 def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
     names = [f"shopper-{number}" for number in range(40)]
     with alone(step, partners={"error_rate": 1.0}) as system:
-        with httpx2.Client(base_url=system.url) as client:
+        with httpx2.Client(base_url=system.url, timeout=30) as client:
 
             def ask(name: str) -> str:
                 answer = client.get("/products/7/offers", headers={"X-Request-ID": name})
@@ -84,7 +84,7 @@ def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
 def test_an_id_that_could_forge_a_line_is_replaced(step: Checkpoint) -> None:
     with (
         alone(step) as system,
-        httpx2.Client(base_url=system.url) as client,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
     ):
         for given in ("a b", "x" * 65, "", '"}', "é"):
             headers = {"X-Request-ID": given.encode()}

@@ -22,7 +22,7 @@ HANG_UP = """
 def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoint) -> None:
     with (
         alone(step) as system,
-        httpx2.Client(base_url=system.url) as client,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
         ThreadPoolExecutor(20) as shoppers,
         psycopg.connect(system.database_url, autocommit=True) as database,
     ):

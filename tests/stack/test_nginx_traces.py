@@ -61,7 +61,7 @@ def kept(echo: Checkpoint, share: str) -> Iterator[httpx2.Client]:
     """Through an nginx that keeps this share of the traces."""
     with (
         System(echo, environment={"NGINX_TRACE_SHARE": share}) as system,
-        httpx2.Client(base_url=system.url) as client,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
     ):
         yield client
 
@@ -95,14 +95,14 @@ def test_the_share_that_is_asked_for_is_kept(echo: Checkpoint) -> None:
 
 
 def test_usually_it_is_one_in_a_hundred(usual: System) -> None:
-    with httpx2.Client(base_url=usual.url) as client:
+    with httpx2.Client(base_url=usual.url, timeout=30) as client:
         flags = Counter(traceparent(client)[3] for _ in range(2000))
     assert 1 <= flags["01"] <= 50
 
 
 def test_what_a_shopper_says_of_traces_is_not_passed_on(usual: System) -> None:
     theirs = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "tracestate": "them=1"}
-    with httpx2.Client(base_url=usual.url) as client:
+    with httpx2.Client(base_url=usual.url, timeout=30) as client:
         found = [traceparent(client, theirs) for _ in range(20)]
         assert len({trace for _, trace, _, _ in found} - {"1" * 32}) == 20
         assert {flags for _, _, _, flags in found} != {"01"}
@@ -110,7 +110,7 @@ def test_what_a_shopper_says_of_traces_is_not_passed_on(usual: System) -> None:
 
 
 def test_its_log_names_the_trace_even_where_the_shopper_names_the_request(usual: System) -> None:
-    with httpx2.Client(base_url=usual.url) as client:
+    with httpx2.Client(base_url=usual.url, timeout=30) as client:
         _, trace, _, _ = traceparent(client, {"X-Request-ID": "mine"})
     assert usual.proxy
     log = usual.proxy.log

@@ -37,7 +37,7 @@ def running() -> Iterator[httpx2.Client]:
     port = free_port()
     with (
         subprocess.Popen([sys.executable, "-m", "stack.traces", "--port", str(port)]) as process,
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
         while True:
             try:
