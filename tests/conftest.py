@@ -1,6 +1,7 @@
 """What tests of the stack and of the instruments share."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,12 @@ from stack.run import Run
 
 # As the command does: a service that compiles itself anew at every start makes tests wait.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# What a shell starts in the background, or nohup anywhere, ignores these, and so would all that the
+# tests start. Tests that go on are something else: what is handled, children do not inherit.
+for signal_number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(signal_number) == signal.SIG_IGN:
+        signal.signal(signal_number, lambda number, frame: None)
 
 
 @pytest.fixture

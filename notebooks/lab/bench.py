@@ -244,6 +244,11 @@ def times(many: int) -> int:
     return many if SCALE.size == "full" else max(1, many // 100)
 
 
+def seconds(many: float) -> float:
+    """So many seconds, or likewise a hundredth of them."""
+    return many if SCALE.size == "full" else many / 100
+
+
 def some(many: Iterable[T]) -> list[T]:
     """All of them; the last, when it is only to see that it runs."""
     return list(many) if SCALE.size == "full" else list(many)[-1:]
