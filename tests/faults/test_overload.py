@@ -1,4 +1,4 @@
-"""Twice what it can do is offered: it does what it can, and says no at once to the rest."""
+"""Twice what it can do is offered: it does what it can, and says no to the rest."""
 
 from collections import Counter
 from collections.abc import Callable
