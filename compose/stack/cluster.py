@@ -5,6 +5,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -46,7 +47,7 @@ def seed(account: Account, size: Size, progress: Progress) -> Path:
     Raises:
         StackError: the disk is too full, or PostgreSQL too old.
     """
-    name = f"{fingerprint(size)}-{_version(account)}"
+    name = f"{fingerprint(size)}-{_version(account.binaries)}"
     return _kept(account, name, lambda run: _build(run, account, size, progress))
 
 
@@ -125,8 +126,9 @@ def _kept(account: Account, name: str, build: Callable[[Run], Path]) -> Path:
     return cluster
 
 
-def _version(account: Account) -> str:
-    command = [str(account.binaries / "postgres"), "--version"]
+@cache  # as often as systems start, it is the same
+def _version(binaries: Path) -> str:
+    command = [str(binaries / "postgres"), "--version"]
     said: str = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     version = said.split()[2]  # "postgres (PostgreSQL) 18.6 …"
     if int(version.partition(".")[0]) < LEAST_VERSION:

@@ -178,11 +178,11 @@ class Shop:
     def unheard(self, since: float) -> bool:
         """Whether an instance had trouble with Redis so shortly before, or at any time after."""
         deadline = time.monotonic() + LOGGED
-        while not (found := any(at > since - PAUSE - 0.1 for at in self.troubles())):
-            if time.monotonic() > deadline:
-                break
+        while time.monotonic() < deadline:
+            if any(at > since - PAUSE - 0.1 for at in self.troubles()):
+                return True
             time.sleep(0.05)
-        return found
+        return False
 
     def troubles(self) -> Iterator[float]:
         for line in self.system.log().splitlines():

@@ -2,34 +2,21 @@
 
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
+from stubs import started
 
 from stack.partners import PARTNERS, quote
-from stack.ports import free_port
 
 
 @pytest.fixture(scope="module")
 def stub() -> Iterator[httpx2.Client]:
-    port = free_port()
-    with (
-        subprocess.Popen([sys.executable, "-m", "stack.partners", "--port", str(port)]) as process,
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
-    ):
-        while True:
-            try:
-                client.get("/stats")
-                break
-            except httpx2.ConnectError:
-                time.sleep(0.02)
+    with started("stack.partners") as client:
         yield client
-        process.terminate()
 
 
 @pytest.fixture(autouse=True)

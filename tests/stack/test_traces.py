@@ -2,9 +2,6 @@
 
 import gzip
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import httpx2
@@ -23,8 +20,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Status as SpanStatus
 from opentelemetry.trace import StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from stubs import started
 
-from stack.ports import free_port
 from stack.traces import PROTOBUF
 from stack.tracestore import SPANS, TRACES
 
@@ -34,19 +31,8 @@ TRACE = NGINX["traceparent"].split("-")[1]
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[httpx2.Client]:
-    port = free_port()
-    with (
-        subprocess.Popen([sys.executable, "-m", "stack.traces", "--port", str(port)]) as process,
-        httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
-    ):
-        while True:
-            try:
-                client.get("/stats")
-                break
-            except httpx2.ConnectError:
-                time.sleep(0.02)
+    with started("stack.traces") as client:
         yield client
-        process.terminate()
 
 
 @pytest.fixture
