@@ -16,6 +16,7 @@ def served(
     name: str,
     command: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    instances: int | None = None,
 ) -> Checkpoint:
     """Take a step as it is, but serve it in another way, to `measure` it or bring it `up`.
 
@@ -24,12 +25,14 @@ def served(
         name: what is said of it behind its label, without blanks.
         command: another server; `{port}` is filled in.
         environment: settings in place of, or besides, the step's own.
+        instances: how many, if not as many as the step has.
     """
     step = find(which)
     serve = step.serve.model_copy(
         update={
             "command": list(command) or step.serve.command,
             "environment": {**step.serve.environment, **(environment or {})},
+            "instances": instances or step.serve.instances,
         }
     )
     return step.model_copy(update={"name": f"{step.name} ({name})", "serve": serve})
