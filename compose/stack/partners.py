@@ -5,6 +5,7 @@ prefix `PARTNERS_` set them at the start:
 
     latency_ms, jitter_ms   how long a quote takes (uniformly spread by the jitter)
     error_rate              the share of calls that are answered 500
+    odd                     calls are answered 200, with something that is no quote
     hold                    calls wait until it is false again: what is in flight can be counted
 
 `partner=` limits a change to one of the three, or to `mail`, the service that sends the shop's
@@ -52,6 +53,7 @@ class Dials(BaseModel):
     jitter_ms: float = Field(default=0.0, ge=0, le=60_000)
     error_rate: float = Field(default=0.0, ge=0, le=1)
     hold: bool = False
+    odd: bool = False
 
 
 class Numbered(HttpToolsProtocol):
@@ -164,7 +166,7 @@ async def offer(partner: str, product_id: int, client: int) -> tuple[int, Any]:
     stats.clients.add(client)
     try:
         if await works(dials[partner]):
-            return 200, quote(partner, product_id)
+            return 200, None if dials[partner].odd else quote(partner, product_id)
         return 500, {"error": "out of order"}
     finally:
         stats.in_flight -= 1

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -79,21 +79,25 @@ class Arm:
 
 @contextmanager
 def both(systems: dict[Side, System], probes: Sequence[Probe]) -> Iterator[dict[Side, Arm]]:
-    """Start the systems at once, in the order given, and end them together.
+    """Start the systems at once, in the order given, and end them at once.
 
     The first gets the first probe: who swaps the systems swaps what drives them, too.
     """
-    with ExitStack() as stack:
-        with ThreadPoolExecutor(len(systems)) as pool:
-            entering = {
-                side: pool.submit(stack.enter_context, system) for side, system in systems.items()
+    undo = [ExitStack() for _ in systems]
+    with ThreadPoolExecutor(len(systems)) as pool:
+        entering = [
+            pool.submit(stack.enter_context, system)
+            for stack, system in zip(undo, systems.values(), strict=True)
+        ]
+        try:
+            up = [entered.result() for entered in entering]
+            yield {
+                side: Arm(side, system, probe)
+                for side, system, probe in zip(systems, up, probes, strict=True)
             }
-            try:
-                up = {side: entered.result() for side, entered in entering.items()}
-            except (KeyboardInterrupt, SystemExit):  # a start under way must not be waited for
-                end_all()
-                raise
-        yield {
-            side: Arm(side, system, probe)
-            for (side, system), probe in zip(up.items(), probes, strict=True)
-        }
+        except (KeyboardInterrupt, SystemExit):  # what is under way must not be waited for
+            end_all()
+            raise
+        finally:
+            wait(entering)
+            list(pool.map(ExitStack.close, undo))

@@ -42,7 +42,7 @@ from lab.variants import alone as alone  # these three for notebooks, as the ver
 from lab.variants import served as served
 from lab.variants import step_of
 from lab.variants import what_if as what_if
-from lab.words import number, sentence
+from lab.words import counted, number, sentence
 from lab.workloads import WORKLOADS
 from stack.checkpoint import Checkpoint, Size, find
 from stack.system import System
@@ -139,7 +139,7 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
         if directory is None:
             keep(row)
         holds = "✓ yes" if row.holds else "✕ **no**"
-        lines.append([row.name, f"`{row.counter}`", row.expected, number(row.value), holds])
+        lines.append([row.name, f"`{row.counter}`", row.expected, counted(row.value), holds])
     show(blocks.table(["claim", "counter", "claimed", "counted", "holds"], lines))
 
 

@@ -29,7 +29,7 @@ from lab.ledger import ledger
 from lab.listings import cut, fenced
 from lab.pictures import Picture
 from lab.results import COMMITTED, Comparison, Sides, rows
-from lab.words import cost, number, ratio, sentence, shop
+from lab.words import cost, counted, number, ratio, sentence, shop
 from stack.checkpoint import find
 from stack.errors import StackError
 from stack.paths import ROOT
@@ -96,13 +96,13 @@ def claims(folder: Path, which: str) -> str:
     """Each claim, with what was last counted for it."""
     step = find(which)
     newest = ladders.claims(ladders.newest(list(rows(COMMITTED))))
-    counted = {
+    recorded = {
         (row.name, row.counter, row.expected): row for row in newest if row.checkpoint == step.label
     }
     lines = []
     for claim in step.claims:
-        row = counted.get((claim.name, claim.counter, claim.expected))
-        found = [number(row.value), "yes" if row.holds else "**no**"] if row else ["*not yet*", ""]
+        row = recorded.get((claim.name, claim.counter, claim.expected))
+        found = [counted(row.value), "yes" if row.holds else "**no**"] if row else ["*not yet*", ""]
         name = f"[{claim.name}]({relative(folder, ROOT / claim.because)})"
         lines.append([name, f"`{claim.workload}`", f"`{claim.counter}`", claim.expected, *found])
     return table(["claim", "counted on", "counter", "claimed", "counted", "holds"], lines)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 
 from lab import counters, paired, suite
 from lab.results import ClaimRow, Comparison, Contract, Effort, Row, record
-from lab.words import number
+from lab.words import counted
 from stack import run
 from stack.checkpoint import Checkpoint
 
@@ -131,7 +131,7 @@ def line(row: Row) -> str:
         case ClaimRow():
             state = "[green]holds[/]" if row.holds else "[red]does not hold[/]"
             return (
-                f"{row.checkpoint:<12} {row.name}: {row.counter} {number(row.value)} "
+                f"{row.checkpoint:<12} {row.name}: {row.counter} {counted(row.value)} "
                 f"({row.expected}) {state}"
             )
         case Comparison():

@@ -7,15 +7,16 @@ from stack.checkpoint import Checkpoint, Prediction
 def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> float | None:
     """What the newest row says about a prediction, or None when nothing was measured yet.
 
-    `truth` in `checkpoint.toml` names a counter of one of the step's claims (`sql.statements`),
-    or a workload and what was measured of it against the step below: `offers.p99` (ms),
-    `offers.throughput` (requests/s), `offers.cost` (CPU ms a request), `offers.ratio`.
+    `truth` in `checkpoint.toml` names a counter of one of the step's claims (`sql.statements`, or
+    `fields.http.bytes` where claims on several workloads have it), or a workload and what was
+    measured of it against the step below: `offers.p99` (ms), `offers.throughput` (requests/s),
+    `offers.cost` (CPU ms a request), `offers.ratio`.
     """
     for row in reversed(rows):
         match row:
-            case ClaimRow() if (row.checkpoint, row.counter) == (
-                checkpoint.label,
-                prediction.truth,
+            case ClaimRow() if row.checkpoint == checkpoint.label and prediction.truth in (
+                row.counter,
+                f"{row.workload}.{row.counter}",
             ):
                 return row.value
             case Comparison() if row.b == checkpoint.label:

@@ -15,7 +15,7 @@ from lab.ladder import Step
 from lab.load import PATIENCE, Outcome, Visit
 from lab.results import Comparison, Row, Tiers
 from lab.timeline import Stretch, Timeline
-from lab.words import cost, marked, number, ratio, sentence, verdict
+from lab.words import cost, counted, marked, number, ratio, sentence, verdict
 
 WIDE = 120
 """Columns from which a terminal has room for the change beside the numbers."""
@@ -102,7 +102,7 @@ def claims(rows: Sequence[Row]) -> RenderableType:
     for row in ladders.claims(ladders.newest(rows)):
         holds = Text("✓ holds", "green") if row.holds else Text("✕ does not hold", "red")
         claim = _lines(Text(row.name), Text(f"{row.counter} on {row.workload}", "dim"))
-        table.add_row(row.checkpoint, claim, number(row.value), row.expected, holds)
+        table.add_row(row.checkpoint, claim, counted(row.value), row.expected, holds)
     return table
 
 

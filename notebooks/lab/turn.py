@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lab import counters, suite
-from lab.words import number
+from lab.words import counted
 from stack.checkpoint import Checkpoint, before
 from stack.errors import StackError
 from stack.paths import ROOT
@@ -79,8 +79,8 @@ def check(checkpoint: Checkpoint, directory: Path | None) -> Iterator[Finding]:
         return
     yield Finding("the contract", True, "every promise kept", f"{proof.row.passed} kept", "")
     for row in counters.claims(checkpoint, directory):
-        counted = f"{row.counter} = {number(row.value)}"
-        yield Finding(row.name, row.holds, f"{row.counter} {row.expected}", counted, row.because)
+        found = f"{row.counter} = {counted(row.value)}"
+        yield Finding(row.name, row.holds, f"{row.counter} {row.expected}", found, row.because)
         if not row.holds:
             return
 

@@ -16,6 +16,11 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def counted(value: float) -> str:
+    """What was counted for a claim: `41`, `1.002`, `500,000`; beyond that four digits."""
+    return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:.4g}"
+
+
 def times(value: float) -> str:
     """A ratio: `1.98x`, `12.4x`, `344x`."""
     return f"{value:.2f}x" if value < 10 else f"{value:.1f}x" if value < 100 else f"{value:,.0f}x"

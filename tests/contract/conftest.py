@@ -109,7 +109,7 @@ def partners(running: Running) -> Iterator[Callable[..., None]]:
         assert answer.status_code == 200, answer.text
 
     yield turn
-    turn(latency_ms=30, jitter_ms=0, error_rate=0, hold=False)
+    turn(latency_ms=30, jitter_ms=0, error_rate=0, hold=False, odd=False)
 
 
 def order_for(product: data.Product, quantity: int = 1, **more: Any) -> dict[str, Any]:

@@ -37,6 +37,15 @@ def test_a_failing_partner_is_missing(
     assert shop.get("/products/7/offers").json() == expected(7, [failing])
 
 
+def test_a_partner_that_answers_something_else_is_missing(
+    shop: Shop, partners: Callable[..., None]
+) -> None:
+    partners(odd=True, partner="meridian")
+    answer = shop.get("/products/7/offers")
+    assert answer.status_code == 200
+    assert answer.json() == expected(7, ["meridian"])
+
+
 def test_without_any_partner_there_are_no_offers_and_still_an_answer(
     shop: Shop, partners: Callable[..., None]
 ) -> None:

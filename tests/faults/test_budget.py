@@ -1,10 +1,19 @@
 """A service that could ask for more connections than there are says so when it starts."""
 
+import os
 import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
+import httpx2
+import psycopg
 import pytest
-from steps import teaching
+from steps import alone, teaching
 
+from lab.sql import Ledger
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.system import System
@@ -40,3 +49,40 @@ def test_where_no_pool_fits_fewer_processes_are_the_cure(step: Checkpoint) -> No
         System(step, size="tiny", max_connections=12),
     ):
         pass
+
+
+def fill(url: str, taken: ExitStack) -> None:
+    """Take a connection after the other."""
+    while True:
+        taken.enter_context(psycopg.connect(url))
+
+
+CHECK = "import asyncio; from app.budget import check_budget; asyncio.run(check_budget())"
+
+
+@pytest.mark.parametrize("step", BUDGETED, ids=lambda step: step.label)
+def test_a_server_that_takes_nobody_now_is_no_reason_not_to_start(step: Checkpoint) -> None:
+    """As one that is full, or has just been started and is not ready."""
+    with alone(step, {"POOL_SIZE": "1"}, max_connections=30) as system, ExitStack() as taken:
+        with pytest.raises(psycopg.OperationalError):
+            fill(system.database_url, taken)
+        environment = {**os.environ, "DATABASE_URL": system.database_url}
+        subprocess.run(
+            [sys.executable, "-c", CHECK], cwd=step.directory, env=environment, check=True
+        )
+
+
+@pytest.mark.parametrize("step", teaching("resilient"), ids=lambda step: step.label)
+def test_nobody_takes_all_connections_by_asking_how_it_is(step: Checkpoint) -> None:
+    with (
+        alone(step) as system,
+        httpx2.Client(base_url=system.urls[0], timeout=30) as client,
+        ThreadPoolExecutor(20) as crowd,
+        Ledger(system) as ledger,
+    ):
+        time.sleep(1.1)  # until what was seen at the start is old
+        asked = crowd.map(client.get, ["/readyz"] * 200)
+        assert {answer.status_code for answer in asked} == {200}
+        system.end_app()
+        connections, _ = ledger.sessions_and_scanned_rows()
+    assert 0 < connections < 20

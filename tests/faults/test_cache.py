@@ -1,5 +1,9 @@
 """A cache never shows what is not true any more, and nobody needs it to be there."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +16,9 @@ import psycopg
 import pytest
 import redis
 from caches import CACHED, TIERED, WAITING, cache_stopped
-from steps import alone
+from steps import alone, teaching
 
-from lab.sql import wait_until
+from lab.sql import Ledger, wait_until
 from stack.checkpoint import Checkpoint
 from stack.ports import free_port
 from stack.seed.data import hot_ids
@@ -111,6 +115,41 @@ def test_a_change_is_not_forgotten_while_the_cache_does_not_move(step: Checkpoin
             assert {id: shopper.price(id) - 1 for id in ids} == before
 
 
+LATE = """
+import asyncio
+from app import cache
+
+async def main():
+    answered, execute = asyncio.Event(), cache.redis.execute_command
+
+    async def late(*command):  # Redis has done it, and we have yet to hear of it
+        answer = await execute(*command)
+        await answered.wait()
+        return answer
+
+    cache.redis.execute_command = late
+    first = asyncio.create_task(cache.forget("key"))
+    await asyncio.sleep(0.1)
+    cache.silent_until = float("inf")
+    assert not await cache.forget("key")  # changed again, and now Redis cannot be told
+    answered.set()
+    assert await first
+    assert [*cache.unsaid] == ["key"]
+    await cache.redis.aclose()
+
+asyncio.run(main())
+"""
+
+
+@each
+def test_a_change_is_not_crossed_off_by_the_answer_to_an_earlier_one(step: Checkpoint) -> None:
+    with alone(step) as system:
+        environment = {**os.environ, "REDIS_URL": system.redis_url}
+        subprocess.run(
+            [sys.executable, "-c", LATE], cwd=step.directory, env=environment, check=True
+        )
+
+
 SLOW_FOR_THE_OLD = """
     ALTER TABLE sellers RENAME TO sellers_of_all;
     CREATE VIEW sellers AS SELECT * FROM sellers_of_all AS seller
@@ -183,6 +222,50 @@ def test_a_lost_message_costs_no_more_than_the_age_of_an_answer(step: Checkpoint
         assert shopper.price(7) == 777, "not in memory: nothing was tested"
         time.sleep(2)
         assert shopper.price(7) == 888
+
+
+@tiered
+def test_what_is_gone_is_gone_for_who_asks_again(step: Checkpoint) -> None:
+    """Its address is known by then, and what is kept under it says that there is nothing."""
+    short = {"MEMORY_SECONDS": "0.5", "CACHE_SECONDS": "0.1", "CACHE_STALE": "0.1"}
+    with (
+        alone(step, short) as system,
+        Shopper(system.urls[0]) as shopper,
+        psycopg.connect(system.database_url, autocommit=True) as database,
+    ):
+        database.execute(
+            "INSERT INTO products SELECT 1001, seller_id, name, description, category, "
+            "price_cents, stock, created_at FROM products WHERE id = 7"
+        )
+        assert shopper.get("/products/1001").status_code == 200
+        database.execute("DELETE FROM products WHERE id = 1001")
+        wait_until(lambda: shopper.get("/products/1001").status_code == 404, "its end")
+        for _ in range(3):
+            assert shopper.get("/products/1001").status_code == 404
+
+
+@pytest.mark.parametrize("step", teaching("batching"), ids=lambda step: step.label)
+def test_a_row_that_does_not_fit_is_nobody_elses_error(step: Checkpoint) -> None:
+    with (
+        alone(step) as system,
+        Shopper(system.urls[0]) as shopper,
+        psycopg.connect(system.database_url, autocommit=True) as database,
+        ThreadPoolExecutor(20) as crowd,
+        Ledger(system) as ledger,
+    ):
+        for number in range(20):  # connections that are open, and shoppers who are there
+            list(crowd.map(lambda id: shopper.get(f"/products/{id}"), [100 + number] * 20))
+        before = ledger.statements().calls
+        database.execute("UPDATE products SET category = 'odd' WHERE id = 7")
+        for pid in system.pids()["app"]:
+            os.kill(pid, signal.SIGSTOP)
+        asked = [crowd.submit(shopper.get, f"/products/{id}") for id in range(1, 21)]
+        time.sleep(0.5)  # all of them are there, and meet in a batch
+        for pid in system.pids()["app"]:
+            os.kill(pid, signal.SIGCONT)
+        met = {id: one.result().status_code for id, one in enumerate(asked, 1)}
+        assert {id for id, status in met.items() if status != 200} == {7}
+        assert ledger.statements().calls - before < 10, "they did not meet: nothing was tested"
 
 
 @tiered

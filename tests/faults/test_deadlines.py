@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import httpx2
 import psycopg
 import pytest
+from caches import cache_stopped
 from crowds import KEPT_NOWHERE, order
 from resilient import RESILIENT, refused
 
@@ -91,6 +92,22 @@ def test_who_has_no_time_left_costs_nothing(system: System, client: httpx2.Clien
     refused(client.post("/orders", json=order(9, 1)["json"], headers=within(0)), 504)
     assert numbers(system)["requests_shed_total", "deadline"] >= len(PATHS) + 1
     assert partner_stats(system.partners_url)["calls"] == before
+
+
+def test_who_comes_while_a_fetch_is_called_off_begins_anew(
+    system: System, database: psycopg.Connection
+) -> None:
+    """To call it off takes a moment: a lease is given back, to a Redis that does not move here."""
+    with ThreadPoolExecutor(1) as other, httpx2.Client(base_url=system.urls[0], timeout=30) as one:
+        with locked(database, "reviews"):
+            leaving = other.submit(one.get, "/products/11", headers=within(0.5))
+            time.sleep(0.3)
+            with cache_stopped(system):
+                refused(leaving.result(), 504)
+                staying = other.submit(one.get, "/products/11")
+                time.sleep(0.3)
+            assert not staying.done()
+        assert staying.result().status_code == 200
 
 
 @pytest.mark.parametrize("wish", ["", "soon", "-1", "1e3", "9" * 400, "0x1", "nan"])

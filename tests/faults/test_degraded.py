@@ -27,6 +27,8 @@ class Looks:
         self.done: Counter[str] = Counter()
 
     def at(self, path: str) -> Act:
+        self.done[path] = 0
+
         def look(client: httpx2.Client, number: int) -> None:
             answer = client.get(path.format(HOT[number % len(HOT)]))
             assert answer.status_code == 200, answer.text
@@ -224,7 +226,9 @@ def test_reads_whose_connection_is_cut_are_done_again(step: Checkpoint) -> None:
             for _ in range(5):
                 proxy.cut()
                 looks.more("/products/{}/stock", 20)
-        assert numbers(system)["retries_total", "read"], "no read was cut: nothing was tested"
+        told = numbers(system)
+        assert told["retries_total", "read"], "no read was cut: nothing was tested"
+        assert told["requests_shed_total", "database"] == 0  # who was helped was not refused
 
 
 @each
@@ -241,6 +245,7 @@ def test_retries_are_few_however_many_fail(step: Checkpoint) -> None:
         for _ in range(99):
             refused(client.get("/products/7/stock"))
         tried = numbers(system)["retries_total", "read"]
+        assert numbers(system)["requests_shed_total", "database"] == 100
         system.backing.restart_postgres()
     assert tried_once == 3  # while there is something to spend, each read has its three
     assert 7 + 0.1 * 90 <= tried <= 7 + 0.1 * 101

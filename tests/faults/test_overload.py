@@ -98,6 +98,7 @@ def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) ->
         ThreadPoolExecutor(1) as pool,
     ):
         assert client.get("/products/7").status_code == 200
+        assert client.get("/products/1001").status_code == 404
 
         def take_the_place() -> httpx2.Response:
             while True:  # whoever was answered just now may still be leaving
@@ -109,9 +110,10 @@ def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) ->
         asked = pool.submit(take_the_place)
         try:
             wait_until(lambda: partner_stats(system.partners_url)["in_flight"] == 3, "the calls")
-            for path in ("/products/7/offers", "/products/8", "/products", "/orders/1"):
-                refused(client.get(path))
-            refused(client.get("/products/7", headers={"Cookie": "fresh=1"}))
+            for path in ("/7/offers", "/8", "/1001", ""):
+                refused(client.get(f"/products{path}"))
+            refused(client.get("/orders/1"))
+            refused(client.get("/products/7", headers={"Cookie": "shop_fresh=1"}))
             for path in ("/products/7", "/healthz", "/readyz"):
                 assert client.get(path).status_code == 200
         finally:

@@ -35,5 +35,5 @@ def ask(partner: str, product_id: int) -> Offer | None:
         response = httpx2.get(url, timeout=settings.partner_timeout)
         response.raise_for_status()
         return Offer(partner=partner, **response.json())
-    except (httpx2.HTTPError, ValueError):
+    except (httpx2.HTTPError, ValueError, TypeError):
         return None

@@ -57,5 +57,5 @@ async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> O
         async with client.get(f"/{partner}/offers/{product_id}") as response:
             response.raise_for_status()
             return Offer(partner=partner, **await response.json())
-    except (aiohttp.ClientError, TimeoutError, ValueError):
+    except (aiohttp.ClientError, TimeoutError, ValueError, TypeError):
         return None

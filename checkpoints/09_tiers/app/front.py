@@ -6,13 +6,14 @@ import time
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.cache import NOTHING
 from app.logs import log_request, request_id
 from app.memory import Answer, memory
 from app.settings import settings
 from app.tiers import Found
 
 # The cookie of somebody who has just changed something and must see it, whoever answers.
-FRESH = "fresh"
+FRESH = "shop_fresh"
 
 
 class HitsFirst:
@@ -25,7 +26,7 @@ class HitsFirst:
         answer = None
         if scope["type"] == "http" and scope["method"] == "GET":
             answer = memory.spelled(url(scope))
-        if answer is None:
+        if answer is None or answer.body == NOTHING:  # the endpoint says that it is gone
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()

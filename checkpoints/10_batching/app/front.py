@@ -16,7 +16,7 @@ from app.settings import settings
 from app.tiers import Found
 
 # The cookie of somebody who has just changed something and must see it, whoever answers.
-FRESH = "fresh"
+FRESH = "shop_fresh"
 DETAIL = re.compile(rb"/products/([1-9]\d{0,8})")  # as most spell it; the others go the long way
 
 

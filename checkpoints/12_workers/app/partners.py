@@ -55,6 +55,6 @@ async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> O
         async with client.get(f"/{partner}/offers/{product_id}") as response:
             response.raise_for_status()
             return Offer(partner=partner, **await response.json())
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+    except (aiohttp.ClientError, TimeoutError, ValueError, TypeError) as error:
         log.warning("no offer", partner=partner, error=type(error).__name__)
         return None

@@ -80,6 +80,7 @@ async def listen() -> None:
                 async for message in channel.listen():
                     if message["type"] == "subscribe":
                         memory.clear()  # what was said before, we have not heard
+                        flights.clear()
                     else:
                         forget_here(*message["data"].decode().split())
         await asyncio.sleep(settings.cache_pause)

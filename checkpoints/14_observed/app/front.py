@@ -17,7 +17,7 @@ from app.settings import settings
 from app.tiers import Found
 
 # The cookie of somebody who has just changed something and must see it, whoever answers.
-FRESH = "fresh"
+FRESH = "shop_fresh"
 LIST, ONE = "/products", "/products/{product_id}"
 DETAIL = re.compile(rb"/products/([1-9]\d{0,8})")  # as most spell it; the others go the long way
 

@@ -63,7 +63,7 @@ async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> O
                 offer = Offer(partner=partner, **await response.json())
         outcome = "ok"
         return offer
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+    except (aiohttp.ClientError, TimeoutError, ValueError, TypeError) as error:
         outcome = "timeout" if isinstance(error, TimeoutError) else "failed"
         log.warning("no offer", partner=partner, error=type(error).__name__)
         return None

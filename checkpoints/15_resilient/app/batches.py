@@ -17,12 +17,16 @@ Got = TypeVar("Got")
 class Batch(Generic[Asked, Got]):
     """Turns a function that answers many into one that answers one.
 
+    What it answers with an exception, it answers with an exception; the others have their answers.
+
     Nobody waits for a batch to fill: it goes out as soon as everybody who is there has asked. The
     busier it gets, the more that are.
     """
 
     def __init__(
-        self, answer_many: Callable[[list[Asked]], Awaitable[Sequence[Got]]], limit: int = 256
+        self,
+        answer_many: Callable[[list[Asked]], Awaitable[Sequence[Got | Exception]]],
+        limit: int = 256,
     ) -> None:
         self.answer_many = answer_many
         self.limit = limit
@@ -62,5 +66,9 @@ class Batch(Generic[Asked, Got]):
                     future.set_exception(error)
         else:
             for future, one in zip(futures, got, strict=True):
-                if not future.done():
+                if future.done():
+                    continue
+                if isinstance(one, Exception):
+                    future.set_exception(one)
+                else:
                     future.set_result(one)

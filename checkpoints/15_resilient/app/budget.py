@@ -3,6 +3,7 @@
 import sys
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from app.database import reads
 from app.settings import settings
@@ -22,8 +23,8 @@ async def check_budget() -> None:
     try:
         async with reads.connect() as connection:
             room: int = (await connection.execute(ROOM)).scalar_one()
-    except OSError:
-        return  # nobody there yet: /readyz says so
+    except (OSError, DBAPIError):
+        return  # nobody there yet, or not ready: /readyz says so
     processes = settings.instances * settings.web_concurrency
     workers = settings.workers * (settings.job_concurrency + settings.job_connections)
     most = (room - workers - settings.other_connections) // processes

@@ -34,7 +34,7 @@ redis = Redis(
     )
 )
 silent_until = 0.0  # until then we leave a Redis that failed alone
-unsaid: set[str] = set()  # what Redis must still forget
+unsaid: dict[str, object] = {}  # what Redis must still forget, and for which change
 
 Load = Callable[[], Awaitable[bytes]]
 
@@ -154,12 +154,13 @@ async def forget(*keys: str) -> bool:
 
     What cannot be said now is said before we read anything again, and as soon as it can.
     """
-    unsaid.update(keys)
-    saying = frozenset(unsaid)
+    unsaid.update(dict.fromkeys(keys, object()))
+    saying = dict(unsaid)
     if await ask("DEL", *saying) is None:
-        unsaid.update(saying)  # somebody else's DEL may have crossed them off, too early for us
         return False
-    unsaid.difference_update(saying)
+    for key, change in saying.items():
+        if unsaid.get(key) is change:  # otherwise it has changed again meanwhile
+            del unsaid[key]
     return True
 
 

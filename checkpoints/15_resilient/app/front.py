@@ -17,7 +17,7 @@ from app.settings import settings
 from app.tiers import Found
 
 # The cookie of somebody who has just changed something and must see it, whoever answers.
-FRESH = "fresh"
+FRESH = "shop_fresh"
 LIST, ONE = "/products", "/products/{product_id}"
 DETAIL = re.compile(rb"/products/([1-9]\d{0,8})")  # as most spell it; the others go the long way
 
@@ -73,7 +73,10 @@ class DetailsFirst:
 
 def at_hand(scope: Scope) -> bool:
     """Whether it is answered from memory, at next to no cost."""
-    if scope["method"] != "GET" or memory.spelled(url(scope)) is None:
+    if scope["method"] != "GET":
+        return False
+    answer = memory.spelled(url(scope))
+    if answer is None or answer.body == NOTHING:  # to say that it is gone takes the framework
         return False
     return not wants_none_kept(dict(scope["headers"]))
 

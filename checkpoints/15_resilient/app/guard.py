@@ -69,6 +69,7 @@ class Guard:
         except TimeoutError:
             refusal = late()
         except Unavailable as error:
+            metrics.shed.labels("database").inc()
             refusal = problem(error.status_code, error.detail, AGAIN)
         except asyncio.CancelledError:  # uvicorn ends, and has waited long enough
             refusal = STOPPING

@@ -42,7 +42,6 @@ class Unavailable(HTTPException):
     """Something that we depend on does not answer. It will."""
 
     def __init__(self) -> None:
-        metrics.shed.labels("database").inc()
         detail = "The database does not answer. Try again in a second, orders with the same key."
         super().__init__(503, detail, {"Retry-After": "1"})
 
@@ -91,6 +90,8 @@ def problem(
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
+    if isinstance(error, Unavailable):
+        metrics.shed.labels("database").inc()
     status = error.status_code
     detail = error.detail
     if detail == HTTPStatus(status).phrase or status == 400:

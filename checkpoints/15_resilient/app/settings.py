@@ -44,9 +44,6 @@ class Settings(BaseSettings):
     limit_pool: float = 0.5
     """The same for the time that requests wait for a connection to PostgreSQL."""
 
-    limit_partners: float = 0.5
-    """And for the quickest answer of any partner."""
-
     retries: int = 3
     """Times that a read is tried again when its connection is lost."""
 

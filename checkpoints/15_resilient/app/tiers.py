@@ -42,6 +42,8 @@ async def get(key: str, load: Load, fresh: bool = False) -> tuple[Answer, Found]
         waiting[flight] -= 1
         if not waiting[flight]:
             del waiting[flight]
+            if flights.get(key) is flight:
+                del flights[key]  # who comes now begins anew
             flight.cancel()  # nobody waits for it any more; if it is done, nothing happens
     (metrics.from_redis if found == "hit" else metrics.from_database).inc()
     return answer, found
@@ -71,7 +73,8 @@ async def fly(key: str, load: Load) -> tuple[Answer, Found]:
 async def refresh(key: str, kept: Kept, stale: Answer, load: Load) -> None:
     """Nobody waits for this: meanwhile they get the stale answer."""
     try:
-        new = await cache.refresh(key, kept, load)
+        async with within(settings.request_seconds):
+            new = await cache.refresh(key, kept, load)
     except Exception as error:
         log.warning("no refresh", error=type(error).__name__)
         return
@@ -101,6 +104,7 @@ async def listen() -> None:
                 async for message in channel.listen():
                     if message["type"] == "subscribe":
                         memory.clear()  # what was said before, we have not heard
+                        flights.clear()
                     else:
                         forget_here(*message["data"].decode().split())
         await asyncio.sleep(settings.cache_pause)
