@@ -5,6 +5,7 @@ end. The role needs CREATEDB, and the counters need the extension pg_stat_statem
 """
 
 from collections.abc import Callable
+from typing import LiteralString
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -25,7 +26,7 @@ def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
     """
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=10)
-    except psycopg.OperationalError as error:
+    except psycopg.Error as error:
         raise StackError(f"{VARIABLE} does not work: {str(error).splitlines()[-1]}") from None
 
 
@@ -39,6 +40,7 @@ def seed(url: str, size: Size, progress: Callable[[int, int], None]) -> str:
     template = f"surge_seed_{fingerprint(size)}"
     building = f"{template}_building"
     with connect(url) as server:
+        server.execute("SELECT pg_advisory_lock(hashtext(%s))", [template])  # one builds it
         there = server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template])
         if there.fetchone():
             return template
@@ -54,22 +56,14 @@ def seed(url: str, size: Size, progress: Callable[[int, int], None]) -> str:
                 ) from None
         with psycopg.connect(named(url, building)) as connection:
             load(connection, size, progress)
-        server.execute(
-            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
-                sql.Identifier(building), sql.Identifier(template)
-            )
-        )
+        _run(server, "ALTER DATABASE {} RENAME TO {}", building, template)
     return template
 
 
 def copy(url: str, template: str, run: str) -> str:
     """Make the run's own database; returns its URL."""
     with connect(url) as server:
-        server.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                sql.Identifier(f"surge_{run}"), sql.Identifier(template)
-            )
-        )
+        _run(server, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", f"surge_{run}", template)
     return named(url, f"surge_{run}")
 
 
@@ -79,5 +73,11 @@ def drop(url: str, run: str) -> None:
         _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", f"surge_{run}")
 
 
-def _run(server: psycopg.Connection[tuple[object, ...]], statement: str, name: str) -> None:
-    server.execute(sql.SQL(statement).format(sql.Identifier(name)))
+def _run(
+    server: psycopg.Connection[tuple[object, ...]], statement: LiteralString, *names: str
+) -> None:
+    try:
+        server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+    except psycopg.Error as error:
+        said = str(error).splitlines()[0]
+        raise StackError(f"{VARIABLE} does not work: {said}. Its role needs CREATEDB.") from None

@@ -14,6 +14,7 @@ from psycopg import sql
 from stack.account import Account
 from stack.checkpoint import Size
 from stack.errors import StackError
+from stack.keeper import MARK
 from stack.postgres import DATABASE, INSTRUMENTS, OWNER, start
 from stack.run import Run
 from stack.seed.load import fingerprint, load
@@ -65,7 +66,7 @@ def after(account: Account, cluster: Path, scripts: Sequence[Path]) -> Path:
 
     def build(run: Run) -> Path:
         data = run.directory / "data"
-        account.call("cp", "-R", cluster, data)
+        account.call("cp", "-R", cluster, data, environment={MARK: run.id})
         server = start(run, account, data, LOADING)
         try:
             for script in scripts:

@@ -6,7 +6,7 @@
 
 It runs in a thread of whoever opens it. What can go wrong with a network:
 
-    delay    seconds by which all that is sent arrives later, either way
+    delay    seconds, at the least, by which all that is sent arrives later, either way
     stall    nothing arrives any more, and nobody is told; `flow` ends it, and nothing is lost
     cut      all connections are reset; the next may be opened at once
     refuse   nobody listens, and what is open is reset; `accept` ends it

@@ -27,14 +27,21 @@ def marked(run: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            environment = process.environ()
-            if environment.get(MARK) == run or (
-                not environment and Path(process.cwd()).name == run
-            ):
+            if belongs(process, run):
                 found.append(process)
         except psutil.Error:
             continue  # ended meanwhile, or somebody else's
     return found
+
+
+def belongs(process: psutil.Process, run: str) -> bool:
+    """Whether a process carries this run's mark, or did."""
+    try:
+        environment = process.environ()
+    except psutil.AccessDenied:
+        # Root in a container may not look into PostgreSQL, which is nobody's; its data is ours.
+        return any(part.endswith(f"/{run}/data") for part in process.cmdline())
+    return environment.get(MARK) == run or (not environment and Path(process.cwd()).name == run)
 
 
 def end(processes: list[psutil.Process]) -> None:

@@ -48,8 +48,8 @@ def start(run: Run, port: int = 0) -> Valkey:
 
 def answers(url: str) -> bool:
     """Whether a server answers at this URL."""
-    with redis.Redis.from_url(url, socket_timeout=5) as client:
-        try:
+    try:
+        with redis.Redis.from_url(url, socket_timeout=5) as client:
             return bool(client.ping())
-        except redis.ConnectionError:
-            return False
+    except (redis.RedisError, ValueError):  # nobody there, or that is no URL
+        return False

@@ -9,7 +9,7 @@
     comparison A B WORKLOAD    the verdict in a sentence, and the numbers behind it
     variants A B,… WORKLOAD,…  other ways to serve the same code, such as `granian`, a line for each
     figure A B WORKLOAD        every pair of the same, as a figure with its table
-    ladder [WORKLOAD]          every step on one workload (detail), as a figure with its table
+    ladder [WORKLOAD]          every step on one workload (hot), as a figure with its table
     ledger                     what the chapters say of the articles' advice
 
 Where a block compares, B may be an experiment of A's notebook, such as `work/02-no-index`, or the

@@ -4,6 +4,8 @@ import errno
 import os
 import signal
 import sys
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -133,7 +135,7 @@ def load(
     time: Annotated[
         int | None, typer.Option(min=1, max=600, help="Seconds; 20, a whole surge 30.")
     ] = None,
-    ui: Annotated[bool, typer.Option("--ui", help="Open Locust's own page instead.")] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Offer Locust's own page meanwhile.")] = False,
 ) -> None:
     """Send a crowd of Locust shoppers to a checkpoint."""
     step = find(which)
@@ -188,6 +190,8 @@ def check(
     quiet = errors if as_json else console
     for size in ("tiny", "full"):
         dataset.prepare(size, quiet)
+    if watch and as_json:
+        raise typer.BadParameter("--watch shows every run; leave out --json.")
     if watch:
         turn.watch(step, directory or step.directory, console)
     passed = turn.report(step, directory, console, as_json=as_json)
@@ -212,7 +216,7 @@ def predict(which: Which) -> None:
     mine = progresses.load()
     measured = list(rows())
     for question in step.predictions:
-        answer = typer.prompt(f"{question.question} [{question.unit}]", type=float)
+        answer = typer.prompt(f"{question.question} [{question.unit}]", value_proc=finite)
         mine.step(step.name).predictions[question.truth] = answer
         mine.save()
         true = predictions.truth(step, question, measured)
@@ -246,12 +250,25 @@ def lab(which: Annotated[str, typer.Argument(metavar="[NN]")] = "") -> None:
         step = find(which)
         target = target / f"{step.number:02d}_{step.name}.ipynb"
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", str(target)]
+    command += ["--allow-root"] if os.geteuid() == 0 else []
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter
 
 
 def effort(full: bool) -> Effort:
     """The effort that `--full` asks for."""
     return "full" if full else "quick"
+
+
+def finite(text: str) -> float:
+    """A number that an answer may be.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    with suppress(ValueError):
+        if isfinite(value := float(text)):
+            return value
+    raise typer.BadParameter(f"{text!r} is not a number.")
 
 
 def existing(directory: Path | None) -> Path | None:
@@ -277,7 +294,11 @@ def main() -> None:
         errors.print(str(error), style="red", markup=False)
         sys.exit(2)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            cure = "The disk is full. Make room (3 GB is plenty) and try again."
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            cure = f"{error.filename} cannot be written. Is it root's? sudo chown -R $USER {STATE}"
+        else:
             raise
-        errors.print("The disk is full. Make room (2 GB is plenty) and try again.", style="red")
+        errors.print(cure, style="red", markup=False)
         sys.exit(2)

@@ -177,16 +177,6 @@ def alt_latency(answers: Answers) -> str:
     )
 
 
-def data_latency(answers: Answers) -> Table:
-    """The numbers of the latency figure."""
-    header = ["", "answers", *(f"{percent:g} % within, ms" for percent in PERCENTILES)]
-    body = [
-        [who, f"{sum(waits.values()):,}", *(_said(waits, percent) for percent in PERCENTILES)]
-        for who, waits in answers.items()
-    ]
-    return [header, *body]
-
-
 def _said(waits: Waits, percent: float) -> str:
     return number(within(waits, percent) or 0)
 

@@ -103,4 +103,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 4:
         hold(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     else:
-        print(json.dumps(experiment(int(sys.argv[1])), indent=2))
+        try:
+            print(json.dumps(experiment(int(sys.argv[1])), indent=2))
+        except StackError as error:
+            sys.exit(str(error))

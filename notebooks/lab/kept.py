@@ -1,6 +1,6 @@
 """Systems that stay up: for a glance, to start one takes longer than all the rest.
 
-A checkpoint's own code with its usual settings goes on running for whoever wants it again, until
+A checkpoint's own code goes on running for whoever wants it again with the same settings, until
 the notebook's kernel ends. Data and caches are then as the one before has left them.
 """
 
@@ -11,22 +11,23 @@ import psutil
 from stack.keeper import lives
 from stack.system import System
 
-QUIET = {"latency_ms": 30, "jitter_ms": 0, "error_rate": 0, "hold": False}
+QUIET = {"latency_ms": 30, "jitter_ms": 0, "error_rate": 0, "hold": False, "odd": False}
 """The partners' dials as they are at a start."""
 
 
 class Kept(System):
     """A system that is still there when it is wanted again; what is an experiment is not.
 
-    A setting makes it one: `LOG_FILE` may be a pipe, whose reader waits for the service to end.
+    `LOG_FILE` makes it one: it may be a pipe, whose reader waits for the service to end.
     """
 
     kept: ClassVar[dict[str, Self]] = {}
 
     def __enter__(self) -> Self:
-        if self.environment or self.directory != self.checkpoint.directory:
+        if "LOG_FILE" in self.environment or self.directory != self.checkpoint.directory:
             return super().__enter__()
-        alike = f"{self.checkpoint.label} {self.instances} {self.max_connections}"
+        what = (self.checkpoint.label, self.instances, self.max_connections, self.environment)
+        alike = repr(what)
         found = self.kept.get(alike)
         if found and found.whole():
             found.backing.reset_partners(QUIET)

@@ -1,4 +1,7 @@
-"""What the Redis server is asked in a run, and what it keeps afterwards."""
+"""What the Redis server is asked in a run, and what it keeps afterwards.
+
+On a server of your own (`SURGE_REDIS_URL`), what other programs ask meanwhile is counted as well.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack

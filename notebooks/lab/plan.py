@@ -63,8 +63,6 @@ class Result:
     """What a sample's GETs gave: status and hash of the body, by path."""
     cpu_seconds: float
     """CPU time the probe itself spent."""
-    lag_ms: float
-    """How late the probe's own loop ran: the 99th percentile of its ticks."""
 
     @property
     def good(self) -> int:

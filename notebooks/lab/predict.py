@@ -1,7 +1,8 @@
 """Predictions: the reader's answer first, then the truth from the reader's own machine."""
 
 from lab.results import ClaimRow, Comparison, Row
-from stack.checkpoint import Checkpoint, Prediction
+from lab.words import cost
+from stack.checkpoint import Checkpoint, Prediction, before
 
 
 def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> float | None:
@@ -12,6 +13,7 @@ def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> fl
     measured of it against the step below: `offers.p99` (ms), `offers.throughput` (requests/s),
     `offers.cost` (CPU ms a request), `offers.ratio`.
     """
+    below = before(checkpoint)
     for row in reversed(rows):
         match row:
             case ClaimRow() if row.checkpoint == checkpoint.label and prediction.truth in (
@@ -19,7 +21,15 @@ def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> fl
                 f"{row.workload}.{row.counter}",
             ):
                 return row.value
-            case Comparison() if row.b == checkpoint.label:
+            case Comparison() if (
+                below
+                and not row.rejected
+                and (row.a, row.b)
+                == (
+                    below.label,
+                    checkpoint.label,
+                )
+            ):
                 value = measured(row, prediction.truth)
                 if value is not None:
                     return value
@@ -37,7 +47,7 @@ def measured(row: Comparison, name: str) -> float | None:
         case "throughput":
             return row.throughput.b
         case "cost":
-            return sum(row.tiers.b.values())
+            return cost(row.tiers.b)
         case "ratio" if row.ratio:
             return row.ratio.throughput.median
     return None

@@ -86,7 +86,6 @@ async def drive(plan: Plan, requests: Iterator[Request], allowed: frozenset[int]
         seconds = await loop.run()
     finally:
         gc.enable()
-    lags = sorted(loop.lags)
     return Result(
         seconds=seconds,
         statuses=dict(loop.statuses),
@@ -96,7 +95,6 @@ async def drive(plan: Plan, requests: Iterator[Request], allowed: frozenset[int]
         latencies=loop.latencies,
         digests=loop.digests,
         cpu_seconds=time.process_time() - cpu,
-        lag_ms=lags[len(lags) * 99 // 100] / 1e6,
     )
 
 

@@ -1,7 +1,8 @@
 """The reader's own progress, by checkpoint name, so that renumbering never strands it."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from stack.errors import StackError
 from stack.paths import STATE
 
 FILE = STATE / "progress.json"
@@ -11,7 +12,6 @@ class Step(BaseModel):
     """How far the reader is with one checkpoint."""
 
     hints: int = 0
-    checked: bool = False
     predictions: dict[str, float] = {}
     """The question's truth, such as `offers.p99`, and the reader's answer."""
 
@@ -34,5 +34,14 @@ class Progress(BaseModel):
 
 
 def load() -> Progress:
-    """Read the progress; none yet is an empty one."""
-    return Progress.model_validate_json(FILE.read_bytes()) if FILE.exists() else Progress()
+    """Read the progress; none yet is an empty one.
+
+    Raises:
+        StackError: the file is broken.
+    """
+    if not FILE.exists():
+        return Progress()
+    try:
+        return Progress.model_validate_json(FILE.read_bytes())
+    except ValidationError:
+        raise StackError(f"{FILE} cannot be read. Move it away.") from None

@@ -4,15 +4,17 @@ Tables, figures and the report are made from rows and from nothing else. A row s
 what came out, and on what machine, so that a number can be traced and repeated.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lab.machine import Machine, commit, machine
+from stack.errors import StackError
 from stack.paths import ROOT, STATE
 
 RECENT = STATE / "results"
@@ -140,14 +142,24 @@ def record(row: Row, folder: Path = RECENT) -> None:
     line = row.model_dump_json().encode() + b"\n"
     file = os.open(folder / f"{row.kind}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(file, line)
+        if os.write(file, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(file)
 
 
 def rows(folder: Path = RECENT) -> Iterator[Row]:
-    """All rows of a folder, oldest first within each file."""
+    """All rows of a folder, oldest first within each file.
+
+    Raises:
+        StackError: a line is none.
+    """
     for path in sorted(folder.glob("*.jsonl")):
         with path.open("rb") as lines:
-            for line in lines:
-                yield _row.validate_json(line)
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield _row.validate_json(line)
+                except ValidationError:
+                    raise StackError(
+                        f"{path}, line {number} is no row of ours. Move the file away."
+                    ) from None

@@ -5,10 +5,12 @@ import signal
 import time
 from contextlib import suppress
 
+import psutil
 from rich.console import Console
 
 from stack.account import account
 from stack.errors import StackError
+from stack.keeper import marked
 from stack.system import System
 
 NAME = "rolls.pid"
@@ -48,7 +50,10 @@ def ask_all() -> int:
     """Ask every `surge up` that has a proxy; returns how many there are."""
     asked = 0
     for path in account().home.glob(f"run/*/{NAME}"):
-        with suppress(OSError):  # it ends just now
-            os.kill(int(path.read_text()), signal.SIGUSR1)
-            asked += 1
+        with suppress(OSError, ValueError, psutil.Error):  # it ends just now
+            pid = int(path.read_text())
+            # The number may be somebody else's by now, if the folder is all that is left of a run.
+            if any(child.ppid() == pid for child in marked(path.parent.name)):
+                os.kill(pid, signal.SIGUSR1)
+                asked += 1
     return asked

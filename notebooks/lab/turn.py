@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import watchfiles
@@ -115,9 +116,9 @@ def show(finding: Finding, console: Console) -> None:
 def watch(checkpoint: Checkpoint, directory: Path, console: Console) -> None:
     """Check again on every save, until Ctrl-C."""
     ours = watchfiles.PythonFilter(extra_extensions=[".sql", ".toml", ".template"])
-    report(checkpoint, directory, console, as_json=False)
-    for _ in watchfiles.watch(directory, watch_filter=ours, raise_interrupt=True):
-        console.rule(time.strftime("%H:%M:%S"))
+    for saved in chain([None], watchfiles.watch(directory, watch_filter=ours)):
+        if saved:
+            console.rule(time.strftime("%H:%M:%S"))
         try:
             report(checkpoint, directory, console, as_json=False)
         except StackError as error:  # half-saved code need not end the watch

@@ -1,5 +1,6 @@
 """Prometheus's rules and Grafana's dashboard: they parse, are proved, and name real metrics."""
 
+import ast
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stack.checkpoint import checkpoints
 from stack.paths import ROOT
 
 RULES = ROOT / "compose" / "prometheus"
@@ -102,6 +104,31 @@ def test_rules_and_dashboard_name_metrics_that_there_are() -> None:
     for expression in [*(rule["expr"] for rule in rules()), *queries()]:
         assert metrics_of(expression)
         assert metrics_of(expression) <= known, expression
+
+
+def labels() -> dict[str, set[str]]:
+    """The labels of each metric, as the last step declares them."""
+    found = {}
+    for file in ("metrics.py", "worker.py"):
+        code = ast.parse((checkpoints()[-1].directory / "app" / file).read_text())
+        for call in ast.walk(code):
+            kinds = ("Counter", "Gauge", "Histogram")
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in kinds:
+                given = ast.literal_eval(call.args[2]) if len(call.args) > 2 else []
+                found[ast.literal_eval(call.args[0])] = set(given)
+    return found
+
+
+def test_rules_and_dashboard_use_labels_that_there_are() -> None:
+    declared = labels()
+    for expression in [*(rule["expr"] for rule in rules()), *queries()]:
+        names = metrics_of(expression)
+        bare = {re.sub("_(bucket|count|sum|total)$", "", name) for name in names} | names
+        known = {"instance", "job", "le"}.union(*(declared.get(name, set()) for name in bare))
+        used = set(re.findall(r'(\w+)\s*[=!]~?\s*"', expression))
+        for group in re.findall(r"\b(?:by|ignoring)\s*\(([^)]*)\)", expression):
+            used |= set(re.findall(r"\w+", group))
+        assert used <= known, expression
 
 
 def test_the_dashboard_shows_every_metric() -> None:

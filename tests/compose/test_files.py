@@ -100,6 +100,8 @@ def test_the_shop_trusts_nginx_and_nginx_knows_every_instance() -> None:
         nginx = SERVICES["nginx"]["networks"]["inside"]["ipv4_address"]
         assert shop["FORWARDED_ALLOW_IPS"] == nginx
         assert shop["INSTANCES"] == str(len(instances))
+        idle = float(SERVICES["nginx"]["environment"]["NGINX_IDLE"].removesuffix("s"))
+        assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # who asks must be who hangs up
 
 
 def test_nginx_likes_what_the_containers_fill_in(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import httpx2
 import psycopg
 import pytest
+import redis
 from caches import cache_stopped
 from crowds import KEPT_NOWHERE, order
-from resilient import RESILIENT, refused
+from resilient import RESILIENT, lines, refused
 
 from lab.sql import wait_until
 from lab.telemetry import numbers
@@ -90,7 +91,7 @@ def test_who_has_no_time_left_costs_nothing(system: System, client: httpx2.Clien
     for path in PATHS:
         refused(client.get(path.format(9), headers=within(0)), 504)
     refused(client.post("/orders", json=order(9, 1)["json"], headers=within(0)), 504)
-    assert numbers(system)["requests_shed_total", "deadline"] >= len(PATHS) + 1
+    assert numbers(system)["requests_shed_total", "hurry"] >= len(PATHS) + 1
     assert partner_stats(system.partners_url)["calls"] == before
 
 
@@ -108,6 +109,22 @@ def test_who_comes_while_a_fetch_is_called_off_begins_anew(
                 time.sleep(0.3)
             assert not staying.done()
         assert staying.result().status_code == 200
+
+
+def test_who_hardly_begins_leaves_nothing_behind(system: System) -> None:
+    """No lease that others would wait for, and no Redis that is taken for broken."""
+    before = len(lines(system, "no cache"))
+    with (
+        httpx2.Client(base_url=system.urls[0], timeout=30) as hurried,
+        redis.Redis.from_url(system.redis_url) as kept,
+    ):
+        for number in range(100, 200):
+            wish = {"Request-Timeout": f"{1e-6 if number % 2 else number * 2e-5:.6f}"}
+            assert hurried.get(f"/products/{number}", headers=wish).status_code in (200, 504)
+        time.sleep(0.5)
+        left = [kept.get(key) or b"" for key in kept.scan_iter("*:product:*")]
+        assert not [value for value in left if value.startswith(b"lease ")]
+    assert len(lines(system, "no cache")) == before
 
 
 @pytest.mark.parametrize("wish", ["", "soon", "-1", "1e3", "9" * 400, "0x1", "nan"])

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -106,9 +107,11 @@ def mail_held(shop: Shop) -> Iterator[Callable[[], None]]:
 
 
 def test_reports_of_a_killed_worker_are_made_by_the_next(shop: Shop) -> None:
-    promised = [shop.promise(category) for category in CATEGORIES[:8]]
-    wait_until(lambda: len(shop.jobs("doing")) > 0, "a job to be started")
-    shop.system.end_workers(signal.SIGKILL)
+    with shop.database.transaction():
+        shop.database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # no report is made
+        promised = [shop.promise(category) for category in CATEGORIES[:8]]
+        wait_until(lambda: len(shop.jobs("doing")) > 0, "a job to be started")
+        shop.system.end_workers(signal.SIGKILL)
     assert shop.jobs("todo", "doing"), "it had done them all: nothing was tested"
     shop.system.start_worker()
     shop.settled()
@@ -158,14 +161,30 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_does(
     before, posts = shop.messages(), shop.posts()
     deserved = shop.buy_four()
     wait_until(lambda: shop.posts() == posts + 4, "four messages to be on their way")
-    with ThreadPoolExecutor(1) as pool:
-        stopping = pool.submit(shop.system.end_workers)
-        mail_held()
-        stopping.result()
+    [worker] = shop.system.pids()["worker"]
+    os.kill(worker, signal.SIGTERM)
+    time.sleep(0.3)
+    mail_held()
+    psutil.Process(worker).wait(30)
+    shop.system.end_workers()
     assert shop.posts() == posts + 4
     assert shop.messages().keys() - before.keys() == deserved
     assert not shop.jobs("todo", "doing")
     shop.system.start_worker()
+
+
+LISTENS = "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%'"
+
+
+@each
+def test_a_worker_hears_of_jobs_again_when_postgres_was_restarted(step: Checkpoint) -> None:
+    with opened(step) as shop:
+        wait_until(lambda: shop.database.execute(LISTENS).fetchone() == (1,), "its start")
+        shop.system.backing.restart_postgres()
+        with psycopg.connect(shop.system.database_url, autocommit=True) as database:
+            wait_until(lambda: database.execute(LISTENS).fetchone() == (1,), "it to listen")
+        bought = shop.buy().json()["id"]
+        wait_until(lambda: f"order-{bought}" in shop.messages(), "its confirmation")
 
 
 def test_who_is_refused_gets_no_confirmation(shop: Shop) -> None:

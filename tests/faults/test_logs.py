@@ -1,12 +1,16 @@
 """The log never decides whether a shopper is served, and it loses nothing without saying so."""
 
 import json
+import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 from steps import alone, teaching
 
@@ -43,12 +47,50 @@ def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
 
 
 @each
-def test_a_full_disk_turns_nobody_away(step: Checkpoint) -> None:
-    with (
-        alone(step, {"LOG_FILE": "/dev/full"}) as system,
-        httpx2.Client(base_url=system.url, timeout=30) as client,
-    ):
-        assert look(client, 100) == {200: 100}
+def test_lines_that_the_disk_refuses_are_counted(step: Checkpoint, tmp_path: Path) -> None:
+    """The disk is a pipe: while nobody has it open, every write to it fails."""
+    pipe = tmp_path / "requests.log"
+    os.mkfifo(pipe)
+    disk = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with alone(step, {"LOG_FILE": str(pipe)}) as system:
+        with httpx2.Client(base_url=system.url, timeout=30) as client:
+            assert look(client, 20) == {200: 20}
+            time.sleep(0.5)
+            written = os.read(disk, 1 << 16)
+            os.close(disk)
+            assert look(client, 100) == {200: 100}
+            time.sleep(0.5)
+            disk = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            assert look(client, 20) == {200: 20}
+        system.end_app()
+    found = lines(written + os.read(disk, 1 << 16))
+    os.close(disk)
+    kept = [line for line in found if line.get("path") == "/products/7/stock"]
+    assert len(kept) < 140
+    assert len(kept) + found[-1]["dropped"] == 140
+
+
+@each
+def test_a_long_address_makes_no_long_line(step: Checkpoint) -> None:
+    """Lines that wait are bounded by their number, so each has to be, too."""
+    with alone(step) as system:
+        with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
+            assert client.get("/" + 30_000 * "a").status_code == 404
+        system.end_app()
+        assert max(map(len, system.log().splitlines())) < 1_000
+
+
+@each
+def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
+    with alone(step) as system:
+        with psycopg.connect(system.database_url, autocommit=True) as database:
+            database.execute("ALTER TABLE orders RENAME TO lost")
+        with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
+            answer = client.get("/orders/1")
+        assert answer.status_code == 500
+        system.end_app()
+        [line] = [one for one in lines(system.log()) if one.get("path") == "/orders/1"]
+        assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
 @each

@@ -37,3 +37,20 @@ def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoi
             assert closed[0] > 5, "the pool was not warm: nothing was tested"
             sleep(0.2)  # the news travels through a socket
         assert set(shoppers.map(look, range(1, 101))) == {200}
+
+
+@pytest.mark.parametrize("step", POOLED, ids=lambda step: step.label)
+def test_who_changes_a_product_sees_what_others_have_changed(step: Checkpoint) -> None:
+    with (
+        alone(step) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+        ThreadPoolExecutor(1) as seller,
+        psycopg.connect(system.database_url) as other,
+    ):
+        other.execute("UPDATE products SET description = 'new' WHERE id = 7")
+        changing = seller.submit(client.patch, "/products/7", json={"price_cents": 777})
+        sleep(0.5)  # it has read the product, and waits for its row
+        assert not changing.done()
+        other.commit()
+        answer = changing.result().json()
+        assert (answer["price_cents"], answer["description"]) == (777, "new")

@@ -182,7 +182,6 @@ def test_data_tables_are_rectangular_and_hold_the_numbers_drawn() -> None:
     for table in (
         figures.data_ladder(ROWS, "list"),
         figures.data_comparison(OFFERS),
-        figures.data_latency(ANSWERS),
     ):
         assert len({len(line) for line in table}) == 1
     assert figures.data_ladder(ROWS, "list")[1] == [
@@ -195,7 +194,6 @@ def test_data_tables_are_rectangular_and_hold_the_numbers_drawn() -> None:
         "5,100",
     ]
     assert figures.data_comparison(OFFERS)[1] == ["throughput", "14.6x", "13.9x", "15.5x", "12"]
-    assert figures.data_latency(ANSWERS)[1] == ["04 pool", "100", "100", "200", "900", "900"]
 
 
 def test_a_percentile_is_the_time_by_which_so_many_answers_had_come() -> None:

@@ -56,7 +56,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def no_such(what: str, number: int) -> HTTPException:
-    return HTTPException(404, f"There is no {what} {number}. Check the number in the address.")
+    return HTTPException(404, f"There is no {what} {number}. Check the number.")
 
 
 def problem(

@@ -97,6 +97,7 @@ def change_product(
     for name, value in changes.items():
         setattr(product, name, value)
     session.commit()
+    session.close()  # or it would show what it has read before, and not what others changed
     return get_product(product_id, session)
 
 

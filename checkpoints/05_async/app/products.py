@@ -100,6 +100,7 @@ async def change_product(
     for name, value in changes.items():
         setattr(product, name, value)
     await session.commit()
+    await session.close()  # or it would show what it has read before, and not what others changed
     return await get_product(product_id, session)
 
 

@@ -16,6 +16,7 @@ from app.settings import settings
 # 1 x (20 + 0) + 5 = 25 of 100.
 engine = create_async_engine(
     make_url(settings.database_url).set(drivername="postgresql+asyncpg"),
+    connect_args={"server_settings": {"timezone": "UTC"}},
     pool_size=settings.pool_size,
     max_overflow=0,  # overflow is opened and thrown away in a rush, when that hurts most
     pool_timeout=settings.pool_timeout,

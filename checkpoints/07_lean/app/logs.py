@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO, TextIOWrapper
 from logging.handlers import QueueHandler, QueueListener
 from queue import Full, Queue
 from typing import Any
@@ -41,6 +42,10 @@ class Outbox(QueueHandler):
 
 class File(logging.FileHandler):
     """Writes the lines. One that the disk refuses is dropped like one that did not fit."""
+
+    def _open(self) -> TextIOWrapper:
+        # Without a buffer, or what was refused, and counted, would be written in the end.
+        return TextIOWrapper(FileIO(self.baseFilename, "a"), self.encoding, write_through=True)
 
     def handleError(self, record: logging.LogRecord) -> None:
         outbox.drop()
@@ -112,6 +117,7 @@ class LogRequests:
         # The caller's own id, if it sent a decent one: so the logs of two services can be joined.
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if GOOD_ID.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -127,7 +133,7 @@ class LogRequests:
                 log.info(
                     "request",
                     method=scope["method"],
-                    path=scope["raw_path"].decode("ascii"),
+                    path=scope["raw_path"][:500].decode("ascii"),
                     status=status,
                     milliseconds=round(1000 * (time.perf_counter() - started), 1),
                 )

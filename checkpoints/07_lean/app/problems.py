@@ -57,7 +57,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def no_such(what: str, number: int) -> HTTPException:
-    return HTTPException(404, f"There is no {what} {number}. Check the number in the address.")
+    return HTTPException(404, f"There is no {what} {number}. Check the number.")
 
 
 def problem(
@@ -97,7 +97,8 @@ async def on_pool_timeout(request: Request, error: Exception) -> Response:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    return problem(500, "The shop failed, not you. Try again later.")
+    known = {"X-Request-ID": request.state.request_id}  # it is answered outside of the middleware
+    return problem(500, "The shop failed, not you. Try again later.", known)
 
 
 def add_problem_handlers(app: FastAPI) -> None:

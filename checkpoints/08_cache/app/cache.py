@@ -18,6 +18,7 @@ from app.settings import settings
 VERSION = 1  # of what is kept. Raise it with the shape of an answer: old and new code may meet.
 NOTHING = b"null"  # kept where there is no such thing, so that nobody goes and looks again
 LEASE = b"lease "  # stands where an answer will, while somebody fetches it
+LEASE_SECONDS = 5  # longer than any look at the database should take
 
 redis = Redis(
     connection_pool=BlockingConnectionPool.from_url(
@@ -54,9 +55,6 @@ async def read_through(
     if ours:
         await ask("SET", key, body, "IFEQ", lease, "PX", lifetime(body))
     return body, "miss"
-
-
-LEASE_SECONDS = 5  # longer than any look at the database should take
 
 
 def lifetime(body: bytes) -> int:

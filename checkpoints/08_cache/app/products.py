@@ -81,8 +81,11 @@ async def change_product(
         raise no_such("product", product_id)
     for name, value in changes.items():
         setattr(product, name, value)
-    await session.commit()
-    await forget(key("product", product_id), *pages_with(product.category))
+    changed = key("product", product_id), *pages_with(product.category)
+    try:
+        await session.commit()
+    finally:  # who has not heard that it was committed does not know that it was not
+        await forget(*changed)
     return await get_product(product_id)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -44,6 +45,9 @@ class HitsFirst:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         log_request(name, "GET", scope["raw_path"], status, started)
+
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}
 
 
 def respond(request: Request, key: str, answer: Answer, found: Found) -> Response:

@@ -14,7 +14,7 @@ from app import tiers
 from app.cache import NOTHING, key
 from app.cursors import cursor_after, place
 from app.database import Database, rows
-from app.front import conditional, let_see_fresh, respond, wants_fresh, whole
+from app.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
 from app.memory import Answer
 from app.models import Product
 from app.problems import no_such, problems
@@ -36,7 +36,7 @@ Fields = Annotated[
 ]
 
 
-@router.get("", response_model=Page[Summary], responses=problems(422))
+@router.get("", response_model=Page[Summary], responses=NOT_MODIFIED | problems(422))
 async def list_products(
     request: Request, category: Category | None = None, sort: Sort = "newest"
 ) -> Response:
@@ -64,7 +64,7 @@ async def feed_products(
     }
 
 
-@router.get("/{product_id}", response_model=Picked, responses=problems(404, 422))
+@router.get("/{product_id}", response_model=Picked, responses=NOT_MODIFIED | problems(404, 422))
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
     kept_as, fetch = key("product", product_id), partial(fetch_detail, product_id)
     answer, found = await tiers.get(kept_as, fetch, wants_fresh(request))
@@ -89,9 +89,12 @@ async def change_product(
         raise no_such("product", product_id)
     for name, value in changes.items():
         setattr(product, name, value)
-    await session.commit()
     kept_as = key("product", product_id)
-    await tiers.forget(kept_as, *pages_with(product.category))
+    changed = kept_as, *pages_with(product.category)
+    try:
+        await session.commit()
+    finally:  # who has not heard that it was committed does not know that it was not
+        await tiers.forget(*changed)
     response = whole(*await tiers.get(kept_as, partial(fetch_detail, product_id)))
     let_see_fresh(response)
     return response

@@ -13,8 +13,6 @@ from app.memory import Answer, memory
 from app.settings import settings
 
 Found = Literal["hit", "miss", "bypass"]
-CHANGES = f"{settings.cache_prefix}:changes"
-
 flights: dict[str, asyncio.Task[tuple[Answer, Found]]] = {}  # who comes meanwhile, joins
 refreshes: set[asyncio.Task[None]] = set()
 
@@ -60,9 +58,10 @@ async def refresh(key: str, kept: Kept, stale: Answer, load: Load) -> None:
 
 async def forget(*keys: str) -> None:
     """Takes answers out of all tiers and all instances. After the commit, never before."""
-    await cache.forget(*keys)
-    forget_here(*keys)
-    await cache.ask("PUBLISH", CHANGES, " ".join(keys))
+    try:
+        await cache.forget(*keys)
+    finally:
+        forget_here(*keys)
 
 
 def forget_here(*keys: str) -> None:
@@ -76,7 +75,7 @@ async def listen() -> None:
     while True:
         with suppress(RedisError):
             async with cache.redis.pubsub() as channel:
-                await channel.subscribe(CHANGES)
+                await channel.subscribe(cache.CHANGES)
                 async for message in channel.listen():
                     if message["type"] == "subscribe":
                         memory.clear()  # what was said before, we have not heard

@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from contextlib import suppress
+from typing import Any
 
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -37,9 +37,11 @@ class DetailsFirst:
         if FRESH.encode() in given.get(b"cookie", b""):
             answer = None
         elif answer is None and (plain := DETAIL.fullmatch(url(scope))):
-            with suppress(Exception):  # the endpoint tries again, and says what is wrong
+            try:
                 answer, found = await details.get(int(plain[1]))
                 memory.learn(url(scope), details.key_of(int(plain[1])))
+            except Exception as error:
+                scope["failed"] = error  # the endpoint says what is wrong
         if answer is None or answer.body == NOTHING:
             await self.app(scope, receive, send)
             return
@@ -53,6 +55,9 @@ class DetailsFirst:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         log_request(name, "GET", scope["raw_path"], status, started)
+
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}
 
 
 def respond(request: Request, key: str, answer: Answer, found: Found) -> Response:

@@ -52,7 +52,8 @@ async def get_offers(product_id: ProductId, client: Client) -> Offers:
 async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
     """A partner's offer, or None when it fails or takes too long."""
     try:
-        async with client.get(f"/{partner}/offers/{product_id}") as response:
+        path = f"/{partner}/offers/{product_id}"
+        async with client.get(path, allow_redirects=False) as response:
             response.raise_for_status()
             return Offer(partner=partner, **await response.json())
     except (aiohttp.ClientError, TimeoutError, ValueError, TypeError) as error:

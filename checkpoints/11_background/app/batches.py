@@ -11,7 +11,7 @@ Got = TypeVar("Got")
 class Batch(Generic[Asked, Got]):
     """Turns a function that answers many into one that answers one.
 
-    What it answers with an exception, it answers with an exception; the others have their answers.
+    Where it gives an exception in place of an answer, only who asked for that one gets it.
 
     Nobody waits for a batch to fill: it goes out as soon as everybody who is there has asked. The
     busier it gets, the more that are.

@@ -21,6 +21,7 @@ VERSION = 2  # of what is kept. Raise it with the shape of an answer: old and ne
 NOTHING = b"null"  # kept where there is no such thing, so that nobody goes and looks again
 LEASE = b"lease "  # stands where an answer will, while somebody fetches it
 LEASE_SECONDS = 5  # longer than any look at the database should take
+CHANGES = f"{settings.cache_prefix}:changes"  # where all instances listen
 
 redis = Redis(
     connection_pool=BlockingConnectionPool.from_url(
@@ -151,6 +152,8 @@ async def forget(*keys: str) -> bool:
     unsaid.update(dict.fromkeys(keys, object()))
     saying = dict(unsaid)
     if await ask("DEL", *saying) is None:
+        return False
+    if await ask("PUBLISH", CHANGES, " ".join(saying)) is None:
         return False
     for key, change in saying.items():
         if unsaid.get(key) is change:  # otherwise it has changed again meanwhile

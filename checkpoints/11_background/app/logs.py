@@ -56,20 +56,23 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self.file = FileIO(settings.log_file, "a")
         self.end = threading.Event()
+        self.torn = False  # the disk took half a line
 
     def run(self) -> None:
         ended = False
         while not ended:
             ended = self.end.wait(EVERY)
             taken = [outbox.lines.popleft() for _ in range(len(outbox.lines))]
+            data = in_one(taken)
+            if self.torn:
+                data[:0] = b"\n"
             try:
-                self.write(in_one(taken))
+                while data:  # a disk may take less than it is given
+                    done = self.file.write(data)
+                    self.torn = not data.endswith(b"\n", 0, done)
+                    del data[:done]
             except OSError:
-                outbox.lost += len(taken)
-
-    def write(self, data: bytearray) -> None:
-        while data:  # a disk may take less than it is given
-            data = data[self.file.write(data) :]
+                outbox.lost += min(len(taken), data.count(b"\n"))
 
 
 outbox = Outbox()
@@ -145,7 +148,7 @@ def request_id(given: bytes | None) -> str:
 
 def log_request(name: str, method: str, path: bytes, status: int, started: float) -> None:
     seconds = time.perf_counter() - started
-    outbox.put((time.time(), name, method, path, status, seconds))
+    outbox.put((time.time(), name, method, path[:500], status, seconds))
 
 
 class LogRequests:
@@ -161,6 +164,7 @@ class LogRequests:
         started = time.perf_counter()
         status = 500
         name = request_id(dict(scope["headers"]).get(b"x-request-id"))
+        scope.setdefault("state", {})["request_id"] = name
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -169,7 +173,7 @@ class LogRequests:
                 MutableHeaders(scope=message)["X-Request-ID"] = name
             await send(message)
 
-        with bound_contextvars(request_id=name):  # on every line until the answer is there
+        with bound_contextvars(request_id=name):  # on every line of what the framework answers
             try:
                 await self.app(scope, receive, send_with_id)
             finally:

@@ -71,8 +71,8 @@ class Settings(BaseSettings):
     """Jobs that a worker does at once."""
 
     job_connections: int = 2
-    """Connections to PostgreSQL that a worker may hold for the queue itself, besides its pool. One
-    is for hearing of new jobs."""
+    """Connections to PostgreSQL that a worker may hold for the queue itself, besides its pool and
+    the one on which it hears of new jobs."""
 
     job_retries: PositiveInt = 5  # 0 would mean for ever to procrastinate
     """Times that a job is tried again, a little later each time."""

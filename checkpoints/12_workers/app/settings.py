@@ -23,7 +23,8 @@ class Settings(BaseSettings):
     """Connections to PostgreSQL that each process may hold."""
 
     other_connections: int = 5
-    """Connections left to others: migrations, a psql prompt, the readiness check."""
+    """Connections left to others: migrations, a psql prompt, the readiness check, and the one on
+    which each worker hears of new jobs."""
 
     pool_timeout: float = 10.0
     """Seconds a request may wait for a connection before it is turned away."""
@@ -83,8 +84,8 @@ class Settings(BaseSettings):
     """Jobs that a worker does at once."""
 
     job_connections: int = 2
-    """Connections to PostgreSQL that a worker may hold for the queue itself, besides its pool. One
-    is for hearing of new jobs."""
+    """Connections to PostgreSQL that a worker may hold for the queue itself, besides its pool and
+    the one on which it hears of new jobs."""
 
     job_retries: PositiveInt = 5  # 0 would mean for ever to procrastinate
     """Times that a job is tried again, a little later each time."""

@@ -8,6 +8,7 @@ import aiohttp
 import procrastinate
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
+from sqlalchemy.exc import DBAPIError
 
 from app.database import engine
 from app.jobs import give_up, queue
@@ -22,7 +23,7 @@ async def tell(
     job = context.job
     try:
         await process()
-    except Exception as error:
+    except BaseException as error:  # to be told to stop counts as a try, too
         log.warning("job failed", job=job.id, task=job.task_name, error=repr(error))
         if job.attempts >= settings.job_retries:
             await give_up(job)
@@ -43,7 +44,8 @@ async def rescue() -> None:
                 else:  # it may be the job that kills them
                     await give_up(job)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
-        except ConnectorException as error:  # another worker was quicker, or the database is away
+        # Another worker was quicker, or the database is away.
+        except (ConnectorException, OSError, DBAPIError) as error:
             log.warning("no rescue", error=repr(error))
 
 

@@ -13,6 +13,7 @@ from app.settings import settings
 
 engine = create_async_engine(
     make_url(settings.database_url).set(drivername="postgresql+asyncpg"),
+    connect_args={"server_settings": {"timezone": "UTC"}},
     pool_size=settings.pool_size,
     max_overflow=0,  # overflow is opened and thrown away in a rush, when that hurts most
     pool_timeout=settings.pool_timeout,

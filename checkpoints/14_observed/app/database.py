@@ -27,6 +27,7 @@ class TimedPool(AsyncAdaptedQueuePool):
 engine = create_async_engine(
     make_url(settings.database_url).set(drivername="postgresql+asyncpg"),
     poolclass=TimedPool,
+    connect_args={"server_settings": {"timezone": "UTC"}},
     pool_size=settings.pool_size,
     max_overflow=0,  # overflow is opened and thrown away in a rush, when that hurts most
     pool_timeout=settings.pool_timeout,

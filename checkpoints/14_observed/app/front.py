@@ -3,7 +3,7 @@
 import math
 import re
 import time
-from contextlib import suppress
+from typing import Any
 
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -44,11 +44,13 @@ class DetailsFirst:
         if FRESH.encode() in given.get(b"cookie", b""):
             answer = None
         elif answer is None and (plain := DETAIL.fullmatch(url(scope))):
-            # If it fails, the endpoint tries again, and says what is wrong.
-            with suppress(Exception), tracing.follow(parent, f"GET {ONE}"):
-                has_span = True
-                answer, found = await details.get(int(plain[1]))
-                memory.learn(url(scope), details.key_of(int(plain[1])))
+            try:
+                with tracing.follow(parent, f"GET {ONE}"):
+                    has_span = True
+                    answer, found = await details.get(int(plain[1]))
+                    memory.learn(url(scope), details.key_of(int(plain[1])))
+            except Exception as error:
+                scope["failed"] = error  # the endpoint says what is wrong
         if answer is None or answer.body == NOTHING:
             await self.app(scope, receive, send)
             return
@@ -65,6 +67,9 @@ class DetailsFirst:
         await send({"type": "http.response.body", "body": body})
         route = LIST if scope["path"] == LIST else ONE
         observe(scope, name, parent, route, status, started, has_span)
+
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}
 
 
 def respond(request: Request, key: str, answer: Answer, found: Found) -> Response:

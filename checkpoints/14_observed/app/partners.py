@@ -58,7 +58,8 @@ async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> O
     try:
         with tracing.span(f"GET {partner}"):
             headers = tracing.headers()
-            async with client.get(f"/{partner}/offers/{product_id}", headers=headers) as response:
+            path = f"/{partner}/offers/{product_id}"
+            async with client.get(path, headers=headers, allow_redirects=False) as response:
                 response.raise_for_status()
                 offer = Offer(partner=partner, **await response.json())
         outcome = "ok"

@@ -17,7 +17,7 @@ Got = TypeVar("Got")
 class Batch(Generic[Asked, Got]):
     """Turns a function that answers many into one that answers one.
 
-    What it answers with an exception, it answers with an exception; the others have their answers.
+    Where it gives an exception in place of an answer, only who asked for that one gets it.
 
     Nobody waits for a batch to fill: it goes out as soon as everybody who is there has asked. The
     busier it gets, the more that are.
@@ -55,6 +55,8 @@ class Batch(Generic[Asked, Got]):
         self, some: list[tuple[Asked, asyncio.Future[Got]]], spans: list[Span]
     ) -> None:
         some = [(asked, future) for asked, future in some if not future.done()]
+        if not some:
+            return  # all of them have gone
         futures = [future for _, future in some]
         try:
             with tracing.together(spans, f"{self.answer_many.__name__} ({len(some)})"):

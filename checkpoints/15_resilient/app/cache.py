@@ -22,6 +22,7 @@ VERSION = 2  # of what is kept. Raise it with the shape of an answer: old and ne
 NOTHING = b"null"  # kept where there is no such thing, so that nobody goes and looks again
 LEASE = b"lease "  # stands where an answer will, while somebody fetches it
 LEASE_SECONDS = 5  # longer than any look at the database should take
+CHANGES = f"{settings.cache_prefix}:changes"  # where all instances listen
 
 redis = Redis(
     connection_pool=BlockingConnectionPool.from_url(
@@ -69,21 +70,38 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
     if unsaid and not await forget():
         return fresh(await load()), False
     patience = time.monotonic() + settings.cache_patience
-    found, lease = await take.ask(key)
+    found, lease = await claim(key)
     while found and found.startswith(LEASE) and time.monotonic() < patience:
         await asyncio.sleep(0.01)
-        found, lease = await take.ask(key)
+        found, lease = await claim(key)
     if found and not found.startswith(LEASE):
         return Kept(found), True
     try:
         kept = fresh(await load())
     except BaseException:
-        if found is None:  # nobody need wait for what we did not get
-            await ask("SET", key, b"", "IFEQ", lease, "PX", 1)
+        if found is None:
+            await give_back(key, lease)
         raise
     if found is None:
         await put(key, kept, lease)
     return kept, False
+
+
+async def claim(key: str) -> tuple[bytes | None, bytes]:
+    """What there is, or a lease. Who is called off before Redis has answered leaves none behind."""
+    asking = asyncio.ensure_future(take.ask(key))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        found, lease = await asking  # Redis has `cache_timeout` for it
+        if found is None:
+            await give_back(key, lease)
+        raise
+
+
+async def give_back(key: str, lease: bytes) -> None:
+    """Nobody need wait for what we did not get."""
+    await ask("SET", key, b"", "IFEQ", lease, "PX", 1)
 
 
 # Both are scripts, which nobody else's command can come between: one round trip for a whole batch.
@@ -157,6 +175,8 @@ async def forget(*keys: str) -> bool:
     unsaid.update(dict.fromkeys(keys, object()))
     saying = dict(unsaid)
     if await ask("DEL", *saying) is None:
+        return False
+    if await ask("PUBLISH", CHANGES, " ".join(saying)) is None:
         return False
     for key, change in saying.items():
         if unsaid.get(key) is change:  # otherwise it has changed again meanwhile

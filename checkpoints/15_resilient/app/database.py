@@ -36,11 +36,14 @@ class TimedPool(AsyncAdaptedQueuePool):
 engine = create_async_engine(
     make_url(settings.database_url).set(drivername="postgresql+asyncpg"),
     poolclass=TimedPool,
+    connect_args={
+        "server_settings": {"timezone": "UTC"},
+        "timeout": settings.connect_timeout,
+    },
     pool_size=settings.pool_size,
     max_overflow=0,  # overflow is opened and thrown away in a rush, when that hurts most
     pool_timeout=settings.pool_timeout,
     json_deserializer=orjson.loads,
-    connect_args={"timeout": settings.connect_timeout},
     pool_recycle=1800,  # seconds; firewalls forget idle connections after an hour or so
 )
 metrics.pool_in_use.set_function(cast(TimedPool, engine.pool).checkedout)

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from typing import Any
 
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,7 +13,6 @@ from app.cache import NOTHING
 from app.logs import request_id
 from app.memory import Answer, memory
 from app.observe import observe
-from app.problems import Unavailable
 from app.settings import settings
 from app.tiers import Found
 
@@ -23,7 +23,7 @@ DETAIL = re.compile(rb"/products/([1-9]\d{0,8})")  # as most spell it; the other
 
 
 class DetailsFirst:
-    """The outermost middleware: what is in memory, and details wherever they have to come from."""
+    """Before the framework: what is in memory, and details wherever they have to come from."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -49,10 +49,8 @@ class DetailsFirst:
                     has_span = True
                     answer, found = await details.get(int(plain[1]))
                     memory.learn(url(scope), details.key_of(int(plain[1])))
-            except Unavailable:
-                raise  # to ask once more would not help
-            except Exception:  # noqa: S110 - the endpoint tries again, and says what is wrong
-                pass
+            except Exception as error:
+                scope["failed"] = error  # the endpoint says what is wrong
         if answer is None or answer.body == NOTHING:
             await self.app(scope, receive, send)
             return
@@ -83,6 +81,9 @@ def at_hand(scope: Scope) -> bool:
 
 def wants_none_kept(headers: dict[bytes, bytes]) -> bool:
     return FRESH.encode() in headers.get(b"cookie", b"")
+
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}
 
 
 def respond(request: Request, key: str, answer: Answer, found: Found) -> Response:

@@ -13,13 +13,16 @@ from app.front import at_hand
 from app.limit import limit
 from app.logs import request_id
 from app.observe import observe, route_of
-from app.problems import LATE, Unavailable, problem
+from app.problems import LATE, problem
+from app.settings import settings
 
 ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # whoever asks has to know, above all now
 WISH = HEADER.lower().encode()
 AGAIN = {"Retry-After": "1"}
 BUSY = problem(503, "Too many shoppers at once. Try again in a second.", AGAIN)
-STOPPING = problem(503, "This instance stops. Try again at once, orders with the same key.", AGAIN)
+STOPPING = problem(
+    503, "This instance stops. Try again in a second, orders with the same key.", AGAIN
+)
 bugs = logging.getLogger("uvicorn.error")  # where uvicorn would tell of them
 
 
@@ -41,10 +44,11 @@ class Guard:
         began = time.perf_counter()
         seconds = asked_for(dict(scope["headers"]).get(WISH))
         if seconds <= 0:
-            await refuse(scope, send, late(), began)
+            await refuse(scope, send, late("hurry"), began, worth=False)
         elif not limit.enter():
             metrics.shed.labels("limit").inc()
-            await refuse(scope, send, BUSY, began)
+            # Of the many that are turned away, traces would show nothing, and cost more than that.
+            await refuse(scope, send, BUSY, began, worth=False)
         else:
             try:
                 await self.serve(scope, receive, send, seconds, began)
@@ -55,6 +59,7 @@ class Guard:
         self, scope: Scope, receive: Receive, send: Send, seconds: float, began: float
     ) -> None:
         answered = complete = False
+        worth = True
 
         async def sending(message: Message) -> None:
             nonlocal answered, complete
@@ -67,10 +72,8 @@ class Guard:
                 await self.app(scope, receive, sending)
                 return
         except TimeoutError:
-            refusal = late()
-        except Unavailable as error:
-            metrics.shed.labels("database").inc()
-            refusal = problem(error.status_code, error.detail, AGAIN)
+            worth = seconds == settings.request_seconds  # whose hurry was it?
+            refusal = late("deadline" if worth else "hurry")
         except asyncio.CancelledError:  # uvicorn ends, and has waited long enough
             refusal = STOPPING
         except Exception:
@@ -82,21 +85,19 @@ class Guard:
             return
         if answered:
             raise ConnectionAbortedError  # in the middle of it: hanging up is all that is left
-        await refuse(scope, send, refusal, began)
+        await refuse(scope, send, refusal, began, worth)
 
 
-def late() -> Response:
-    metrics.shed.labels("deadline").inc()
+def late(reason: str) -> Response:
+    metrics.shed.labels(reason).inc()
     return problem(504, LATE)
 
 
-async def refuse(scope: Scope, send: Send, refusal: Response, began: float) -> None:
+async def refuse(scope: Scope, send: Send, refusal: Response, began: float, worth: bool) -> None:
     given = dict(scope["headers"])
     name, status = request_id(given.get(b"x-request-id")), refusal.status_code
     headers = [(b"x-request-id", name.encode()), *refusal.raw_headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": refusal.body})
-    # Of the many that are turned away, traces would show nothing, and cost more than all else here.
-    worth = refusal is not BUSY
     parent, route = tracing.begin(scope, given), route_of(scope)
     observe(scope, name, parent, route, status, began, has_outline=worth)

@@ -7,10 +7,15 @@ it is done. So whatever a job does, doing it again must change nothing.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, LiteralString
 
 import aiohttp
 import procrastinate
+import psycopg
+from procrastinate.connector import Notify
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 from sqlalchemy import select, update
 
@@ -21,8 +26,30 @@ from app.models import Order, Product, Report
 from app.sales import sales
 from app.settings import settings
 
+
+class Connector(procrastinate.PsycopgConnector):
+    """Goes on when a connection is cut. By itself, procrastinate goes on deaf, or leaves a job
+    that is done marked as under way for as long as its worker lives."""
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        for pause in (0.1, 1.0, 5.0):
+            try:
+                return await super().execute_query_async(query, **arguments)
+            except ConnectorException as error:
+                if not isinstance(error.__cause__, psycopg.OperationalError):
+                    raise  # somebody has answered, and the answer is no
+            await asyncio.sleep(pause)
+        return await super().execute_query_async(query, **arguments)
+
+    async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
+        while True:
+            with suppress(ConnectorException):  # meanwhile the worker looks by itself, now and then
+                await super().listen_notify(on_notification, channels)
+            await asyncio.sleep(1)
+
+
 queue = procrastinate.App(
-    connector=procrastinate.PsycopgConnector(
+    connector=Connector(
         conninfo=settings.database_url, min_size=1, max_size=settings.job_connections
     )
 )

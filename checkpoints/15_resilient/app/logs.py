@@ -55,21 +55,25 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self.file = FileIO(settings.log_file, "a")
         self.end = threading.Event()
+        self.torn = False  # the disk took half a line
 
     def run(self) -> None:
         ended = False
         while not ended:
             ended = self.end.wait(EVERY)
             taken = [outbox.lines.popleft() for _ in range(len(outbox.lines))]
+            data = in_one(taken)
+            if self.torn:
+                data[:0] = b"\n"
             try:
-                self.write(in_one(taken))
+                while data:  # a disk may take less than it is given
+                    done = self.file.write(data)
+                    self.torn = not data.endswith(b"\n", 0, done)
+                    del data[:done]
             except OSError:
-                outbox.lost += len(taken)
-                metrics.dropped.inc(len(taken))
-
-    def write(self, data: bytearray) -> None:
-        while data:  # a disk may take less than it is given
-            data = data[self.file.write(data) :]
+                lost = min(len(taken), data.count(b"\n"))
+                outbox.lost += lost
+                metrics.dropped.inc(lost)
 
 
 outbox = Outbox()

@@ -26,6 +26,7 @@ class ObserveRequests:
         status, over = 500, False
         given = dict(scope["headers"])
         name, parent = request_id(given.get(b"x-request-id")), tracing.begin(scope, given)
+        scope.setdefault("state", {})["request_id"] = name
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -34,7 +35,7 @@ class ObserveRequests:
                 MutableHeaders(scope=message)["X-Request-ID"] = name
             await send(message)
 
-        # On every line until the answer is there.
+        # On every line of what the framework answers.
         on_lines = bound_contextvars(request_id=name, trace_id=tracing.id_of(parent))
         with on_lines, metrics.active.track_inprogress():
             try:
@@ -69,7 +70,7 @@ def observe(
         kept, has_span = True, False  # too late for the whole story, but not for its outline
     if kept and not has_span:
         tracing.record(parent, f"{method} {route}", seconds, status)
-    outbox.put((time.time(), name, trace_id, method, scope["raw_path"], status, seconds))
+    outbox.put((time.time(), name, trace_id, method, scope["raw_path"][:500], status, seconds))
     # An exemplar: of all that this bar of the histogram counts, one that you can look at.
     example = {"trace_id": trace_id} if kept else None
     metrics.series(method, route, status).observe(seconds, example)

@@ -78,7 +78,8 @@ async def call(
         with tracing.span(f"GET {partner}"):
             # They hear how long we wait, so that nobody works for us when we have gone.
             headers = tracing.headers() | {HEADER: f"{seconds:.3f}"}
-            async with client.get(path, headers=headers, timeout=timeout) as response:
+            asking = client.get(path, headers=headers, timeout=timeout, allow_redirects=False)
+            async with asking as response:
                 response.raise_for_status()
                 offer = Offer(partner=partner, **await response.json())
         outcome = "ok"

@@ -13,6 +13,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
 from prometheus_client import Gauge, Histogram, start_http_server
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from app import metrics, tracing
@@ -24,11 +25,12 @@ from app.tracing import open_tracing
 
 EVERY = 5.0  # seconds between two looks at the queue
 WAITING = text("""
-    SELECT task_name, count(*), extract(epoch FROM now() - min(at))::float
+    SELECT task_name, count(*), extract(epoch FROM now() - min(coalesce(scheduled_at, at)))::float
     FROM procrastinate_jobs JOIN procrastinate_events ON job_id = procrastinate_jobs.id
-    WHERE status = 'todo' AND type = 'deferred' GROUP BY task_name
+    WHERE status = 'todo' AND type = 'deferred' AND (scheduled_at IS NULL OR scheduled_at <= now())
+    GROUP BY task_name
 """)
-GIVEN_UP = text("SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'")
+GIVEN_UP = text("SELECT count(*) FROM procrastinate_jobs WHERE status IN ('failed', 'aborted')")
 
 jobs_done = Histogram(
     "job_duration_seconds",
@@ -36,7 +38,7 @@ jobs_done = Histogram(
     ["task", "outcome"],
     buckets=metrics.SLOW,
 )
-waiting = Gauge("jobs_waiting", "Jobs that nobody has begun.", ["task"])
+waiting = Gauge("jobs_waiting", "Jobs that are due and that nobody has begun.", ["task"])
 oldest = Gauge("jobs_oldest_seconds", "How long the oldest of them has waited.")
 given_up = Gauge("jobs_given_up", "Jobs that failed so often that nobody tries them again.")
 
@@ -53,7 +55,7 @@ async def tell(
             with tracing.follow(parent, job.task_name, SpanKind.CONSUMER):
                 await process()
             outcome = "done"
-        except Exception as error:
+        except BaseException as error:  # to be told to stop counts as a try, too
             log.warning("job failed", job=job.id, task=job.task_name, error=repr(error))
             if job.attempts >= settings.job_retries:
                 await give_up(job)
@@ -77,12 +79,13 @@ async def rescue() -> None:
                 else:  # it may be the job that kills them
                     await give_up(job)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
-        except ConnectorException as error:  # another worker was quicker, or the database is away
+        # Another worker was quicker, or the database is away.
+        except (ConnectorException, OSError, DBAPIError) as error:
             log.warning("no rescue", error=repr(error))
 
 
 async def watch_queue() -> None:
-    """A queue that grows is the first that is seen of workers who do not keep up, or are gone."""
+    """A queue that grows is the first that is seen of workers who do not keep up."""
     while True:
         with suppress(DatabaseAway):  # the database is away; others say so
             found = await rows(WAITING, {})
