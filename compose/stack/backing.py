@@ -1,6 +1,7 @@
 """The servers beneath a service: PostgreSQL with the dataset, Redis, the partners, the traces."""
 
 import os
+import secrets
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -75,6 +76,13 @@ class Backing:
             self.cache_prefix = f"surge-{self.run.id}"  # others may keep things there
             return
         self._serve_redis()
+
+    def reset_redis(self) -> None:
+        """An empty cache. In somebody else's, who keeps what it has: names nobody has used."""
+        if "cache" in self.children:
+            self.restart_redis()
+        else:
+            self.cache_prefix = f"surge-{secrets.token_hex(6)}"
 
     def restart_redis(self) -> None:
         """Kill the cache server, with all it keeps, and start another one in its place."""

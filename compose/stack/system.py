@@ -1,6 +1,5 @@
 """A whole system: the servers a checkpoint needs and the checkpoint itself, up and ready."""
 
-import secrets
 import signal
 import time
 from collections.abc import Mapping
@@ -181,10 +180,9 @@ class System:
             self.backing.reset_partners(self.partners)
         if "traces" in self.backing.children:
             self.backing.reset_traces()
-        if "cache" in self.backing.children:
-            self.backing.restart_redis()
-        elif self.redis_url:  # somebody else's, who keeps what it has: so names nobody has used
-            self.cache_prefix = f"surge-{secrets.token_hex(6)}"
+        if self.redis_url:
+            self.backing.reset_redis()
+            self.cache_prefix = self.backing.cache_prefix
         self._start_apps()
         if self.worker:
             self.start_worker()

@@ -25,11 +25,12 @@ from pathlib import Path
 
 from lab import diffs, pictures
 from lab import ladder as ladders
+from lab.judge import cost, shop
 from lab.ledger import ledger
 from lab.listings import cut, fenced
 from lab.pictures import Picture
 from lab.results import COMMITTED, Comparison, Sides, rows
-from lab.words import cost, counted, number, ratio, sentence, shop
+from lab.words import counted, number, ratio, sentence
 from stack.checkpoint import find
 from stack.errors import StackError
 from stack.paths import ROOT

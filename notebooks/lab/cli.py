@@ -296,7 +296,7 @@ def main() -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             cure = "The disk is full. Make room (3 GB is plenty) and try again."
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        elif error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             cure = f"{error.filename} cannot be written. Is it root's? sudo chown -R $USER {STATE}"
         else:
             raise

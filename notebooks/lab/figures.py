@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lab import ladder as ladders
-from lab.judge import cost as cost_of
+from lab.judge import cost
 from lab.ladder import Point
 from lab.results import Comparison, Interval, Row
 from lab.stats import INDIFFERENCE
 from lab.themes import LIGHT, STYLE, Theme, label, lines, name, plain, round_ticks, sheet
 from lab.waits import Waits, curve, nines, within
-from lab.words import cost, number, ratio, sentence, times, verdict
+from lab.words import number, ratio, sentence, times, verdict
 
 Shape = Literal["wide", "tall"]
 Table = list[list[str]]
@@ -245,7 +245,7 @@ def _ratios(row: Comparison) -> list[tuple[str, list[float], Interval]]:
             [b.throughput / a.throughput for a, b in pairs],
             row.ratio.throughput,
         ),
-        ("CPU cost", [cost_of(a) / cost_of(b) for a, b in pairs], row.ratio.cost),
+        ("CPU cost", [cost(a.tiers) / cost(b.tiers) for a, b in pairs], row.ratio.cost),
         ("99th percentile", [a.p99_ms / b.p99_ms for a, b in pairs], row.ratio.p99),
     ]
 

@@ -64,9 +64,14 @@ def judge(
     )
 
 
-def cost(sample: Sample) -> float:
-    """CPU milliseconds per request in the shop's own tiers."""
-    return sum(used for tier, used in sample.tiers.items() if tier not in ELSEWHERE)
+def cost(tiers: Tiers) -> float:
+    """CPU milliseconds a request costs the shop, all its tiers together."""
+    return sum(shop(tiers).values())
+
+
+def shop(tiers: Tiers) -> Tiers:
+    """The tiers that are the shop's own."""
+    return {tier: spent for tier, spent in tiers.items() if tier not in ELSEWHERE}
 
 
 def ratios(a: Sequence[Sample], b: Sequence[Sample]) -> Ratios:
@@ -82,7 +87,7 @@ def ratios(a: Sequence[Sample], b: Sequence[Sample]) -> Ratios:
 
     return Ratios(
         throughput=of(lambda a, b: b.throughput / a.throughput),
-        cost=of(lambda a, b: cost(a) / cost(b)),
+        cost=of(lambda a, b: cost(a.tiers) / cost(b.tiers)),
         p99=of(lambda a, b: a.p99_ms / b.p99_ms),
     )
 

@@ -9,10 +9,8 @@ from typing import Any, ClassVar, Self
 import psutil
 
 from stack.keeper import lives
+from stack.partners import Dials
 from stack.system import System
-
-QUIET = {"latency_ms": 30, "jitter_ms": 0, "error_rate": 0, "hold": False, "odd": False}
-"""The partners' dials as they are at a start."""
 
 
 class Kept(System):
@@ -26,11 +24,11 @@ class Kept(System):
     def __enter__(self) -> Self:
         if "LOG_FILE" in self.environment or self.directory != self.checkpoint.directory:
             return super().__enter__()
-        what = (self.checkpoint.label, self.instances, self.max_connections, self.environment)
+        what = self.checkpoint.label, self.instances, self.max_connections, self.environment
         alike = repr(what)
         found = self.kept.get(alike)
         if found and found.whole():
-            found.backing.reset_partners(QUIET)
+            found.backing.reset_partners(Dials().model_dump())
             return found
         if found:
             del self.kept[alike]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lab.judge import shop
 from lab.results import ClaimRow, Comparison, Contract, Row, Tiers
-from lab.words import shop
 from stack.checkpoint import checkpoints
 
 

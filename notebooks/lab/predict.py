@@ -1,7 +1,7 @@
 """Predictions: the reader's answer first, then the truth from the reader's own machine."""
 
+from lab.judge import cost
 from lab.results import ClaimRow, Comparison, Row
-from lab.words import cost
 from stack.checkpoint import Checkpoint, Prediction, before
 
 
@@ -14,6 +14,7 @@ def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> fl
     `offers.cost` (CPU ms a request), `offers.ratio`.
     """
     below = before(checkpoint)
+    neighbours = (below.label if below else None, checkpoint.label)
     for row in reversed(rows):
         match row:
             case ClaimRow() if row.checkpoint == checkpoint.label and prediction.truth in (
@@ -21,15 +22,7 @@ def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> fl
                 f"{row.workload}.{row.counter}",
             ):
                 return row.value
-            case Comparison() if (
-                below
-                and not row.rejected
-                and (row.a, row.b)
-                == (
-                    below.label,
-                    checkpoint.label,
-                )
-            ):
+            case Comparison() if (row.a, row.b) == neighbours and not row.rejected:
                 value = measured(row, prediction.truth)
                 if value is not None:
                     return value

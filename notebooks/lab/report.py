@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lab import figures, ladder, words
 from lab.figures import Shape, Table
-from lab.judge import ELSEWHERE
+from lab.judge import ELSEWHERE, cost
 from lab.ladder import Step
 from lab.results import Comparison, Row
 from lab.themes import DARK, LIGHT, Theme, svg
@@ -62,6 +62,7 @@ def page(rows: Sequence[Row], folder: Path) -> str:
         light=LIGHT,
         dark=DARK,
         words=words,
+        cost=cost,
         link=lambda target: os.path.relpath(ROOT / target, folder.resolve()),
         chapter=chapter,
     )

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from lab import ladder as ladders
-from lab.judge import ELSEWHERE
+from lab.judge import ELSEWHERE, cost
 from lab.ladder import Step
 from lab.load import PATIENCE, Outcome, Visit
 from lab.results import Comparison, Row, Tiers
 from lab.timeline import Stretch, Timeline
-from lab.words import cost, counted, marked, number, ratio, sentence, verdict
+from lab.words import counted, marked, number, ratio, sentence, verdict
 
 WIDE = 120
 """Columns from which a terminal has room for the change beside the numbers."""

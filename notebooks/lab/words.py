@@ -1,7 +1,6 @@
 """How numbers and verdicts are said: the same in tables, figures and the report."""
 
-from lab.judge import ELSEWHERE
-from lab.results import Comparison, Interval, Tiers
+from lab.results import Comparison, Interval
 
 MARKS = {"faster": "▲", "slower": "▼", "cannot tell": "≈", "rejected": "✕"}
 """A shape for every verdict, for readers and printers without colour."""
@@ -53,13 +52,3 @@ def sentence(row: Comparison) -> str:
         "cannot tell": f"{row.workload} does not tell {row.b} from {row.a}",
     }
     return f"{said[row.verdict]}: {ratio(row.ratio.throughput, row.at_least)} the requests a second"
-
-
-def cost(tiers: Tiers) -> float:
-    """CPU milliseconds a request costs the shop, all its tiers together."""
-    return sum(shop(tiers).values())
-
-
-def shop(tiers: Tiers) -> Tiers:
-    """The tiers that are the shop's own."""
-    return {tier: spent for tier, spent in tiers.items() if tier not in ELSEWHERE}

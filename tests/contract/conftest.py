@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from stack.checkpoint import checkpoints, find
+from stack.partners import Dials
 from stack.seed import data
 from stack.system import System
 
@@ -113,7 +114,7 @@ def partners(running: Running) -> Iterator[Callable[..., None]]:
         assert answer.status_code == 200, answer.text
 
     yield turn
-    turn(latency_ms=30, jitter_ms=0, error_rate=0, hold=False, odd=False)
+    turn(**Dials().model_dump())
 
 
 def order_for(product: data.Product, quantity: int = 1, **more: Any) -> dict[str, Any]:

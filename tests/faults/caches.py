@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from steps import teaching
 
@@ -18,11 +18,18 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT gra
 
 
 @contextmanager
-def cache_stopped(system: System) -> Iterator[None]:
-    """The cache server does not move: it takes what it is sent, and answers when it goes on."""
-    [pid] = system.pids()["cache"]
-    os.kill(pid, signal.SIGSTOP)
+def stopped(system: System, tier: str) -> Iterator[None]:
+    """A tier does not move: it takes what it is sent, and answers when it goes on."""
+    pids = system.pids()[tier]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(pid, signal.SIGCONT)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def cache_stopped(system: System) -> AbstractContextManager[None]:
+    """The cache server does not move."""
+    return stopped(system, "cache")

@@ -1,5 +1,8 @@
 """Which checkpoints a promise has to be proved for, and how little of them has to run."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,3 +34,9 @@ def alone(
     """
     few = {"instances": instances, "worker": False}
     return System(step, size="tiny", environment=environment, **few, **options)
+
+
+def inside(step: Checkpoint, code: str, **environment: str) -> None:
+    """Run a piece of Python as the step's own code would run; it must not fail."""
+    command, settings = [sys.executable, "-c", code], {**os.environ, **environment}
+    subprocess.run(command, cwd=step.directory, env=settings, check=True)

@@ -1,9 +1,6 @@
 """A service that could ask for more connections than there are says so when it starts."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,7 +8,7 @@ from contextlib import ExitStack
 import httpx2
 import psycopg
 import pytest
-from steps import alone, teaching
+from steps import alone, inside, teaching
 
 from lab.sql import Ledger
 from stack.checkpoint import Checkpoint
@@ -66,10 +63,7 @@ def test_a_server_that_takes_nobody_now_is_no_reason_not_to_start(step: Checkpoi
     with alone(step, {"POOL_SIZE": "1"}, max_connections=30) as system, ExitStack() as taken:
         with pytest.raises(psycopg.OperationalError):
             fill(system.database_url, taken)
-        environment = {**os.environ, "DATABASE_URL": system.database_url}
-        subprocess.run(
-            [sys.executable, "-c", CHECK], cwd=step.directory, env=environment, check=True
-        )
+        inside(step, CHECK, DATABASE_URL=system.database_url)
 
 
 @pytest.mark.parametrize("step", teaching("resilient"), ids=lambda step: step.label)

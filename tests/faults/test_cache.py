@@ -1,9 +1,5 @@
 """A cache never shows what is not true any more, and nobody needs it to be there."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +11,8 @@ import httpx2
 import psycopg
 import pytest
 import redis
-from caches import CACHED, TIERED, WAITING, cache_stopped
-from steps import alone, teaching
+from caches import CACHED, TIERED, WAITING, cache_stopped, stopped
+from steps import alone, inside, teaching
 
 from lab.sql import Ledger, wait_until
 from stack.checkpoint import Checkpoint
@@ -145,10 +141,7 @@ asyncio.run(main())
 @each
 def test_a_change_is_not_crossed_off_by_the_answer_to_an_earlier_one(step: Checkpoint) -> None:
     with alone(step) as system:
-        environment = {**os.environ, "REDIS_URL": system.redis_url}
-        subprocess.run(
-            [sys.executable, "-c", LATE], cwd=step.directory, env=environment, check=True
-        )
+        inside(step, LATE, REDIS_URL=system.redis_url)
 
 
 SLOW_FOR_THE_OLD = """
@@ -258,12 +251,9 @@ def test_a_row_that_does_not_fit_is_nobody_elses_error(step: Checkpoint) -> None
             list(crowd.map(lambda id: shopper.get(f"/products/{id}"), [100 + number] * 20))
         before = ledger.statements().calls
         database.execute("UPDATE products SET category = 'odd' WHERE id = 7")
-        for pid in system.pids()["app"]:
-            os.kill(pid, signal.SIGSTOP)
-        asked = [crowd.submit(shopper.get, f"/products/{id}") for id in range(1, 21)]
-        time.sleep(0.5)  # all of them are there, and meet in a batch
-        for pid in system.pids()["app"]:
-            os.kill(pid, signal.SIGCONT)
+        with stopped(system, "app"):
+            asked = [crowd.submit(shopper.get, f"/products/{id}") for id in range(1, 21)]
+            time.sleep(0.5)  # all of them are there, and meet in a batch
         met = {id: one.result().status_code for id, one in enumerate(asked, 1)}
         assert {id for id, status in met.items() if status != 200} == {7}
         asked_together = ledger.statements().calls

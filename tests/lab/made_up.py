@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from random import Random
 
+from lab.judge import cost
 from lab.machine import Machine
 from lab.results import ClaimRow, Comparison, Contract, Interval, Ratios, Row, Sample, Sides
 from lab.stats import verdict
-from lab.words import cost
 
 MACHINE = Machine(
     cpu="Made-up 3000",

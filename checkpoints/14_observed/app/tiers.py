@@ -13,6 +13,7 @@ from app.memory import Answer, memory
 from app.settings import settings
 
 Found = Literal["hit", "miss", "bypass"]
+
 flights: dict[str, asyncio.Task[tuple[Answer, Found]]] = {}  # who comes meanwhile, joins
 refreshes: set[asyncio.Task[None]] = set()
 

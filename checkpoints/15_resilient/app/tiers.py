@@ -16,6 +16,7 @@ from app.memory import Answer, memory
 from app.settings import settings
 
 Found = Literal["hit", "miss", "bypass"]
+
 flights: dict[str, asyncio.Task[tuple[Answer, Found]]] = {}  # who comes meanwhile, joins
 waiting: Counter[asyncio.Task[tuple[Answer, Found]]] = Counter()  # so many for each
 refreshes: set[asyncio.Task[None]] = set()
