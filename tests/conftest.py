@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack import attached, postgres
+from stack import attached, forks, postgres
 from stack.account import account
 from stack.run import Run
 
@@ -18,6 +18,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for signal_number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(signal_number) == signal.SIG_IGN:
         signal.signal(signal_number, lambda number, frame: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    """Most of a test's time would go into reading the same libraries once more."""
+    with forks.in_use():
+        yield
 
 
 @pytest.fixture

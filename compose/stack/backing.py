@@ -124,7 +124,7 @@ class Backing:
     def _serve_stub(self, name: str, variables: Mapping[str, str]) -> str:
         port = free_port()
         child = self.run.serve(name, [f"stack.{name}"], port, variables)
-        self.undo.callback(child.stop, signal.SIGTERM)
+        self.undo.callback(child.stop, signal.SIGKILL)  # it has nothing to put in order
         self.children[name] = child
         return f"http://127.0.0.1:{port}"
 

@@ -4,7 +4,8 @@ The owner holds the write end of the keeper's standard input. However the owner 
 exception, Ctrl-C, `kill -9`, closed terminal), the kernel closes that pipe, and the keeper acts.
 It finds the processes by a mark in their environment, so there is no moment in which a child
 exists and nobody knows of it. nginx writes its title over its environment; there is no other with
-an empty one in the run's folder.
+an empty one in the run's folder. What was forked has the environment of its fork server there; its
+output goes to the run's folder.
 """
 
 import os
@@ -12,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -41,7 +43,16 @@ def belongs(process: psutil.Process, run: str) -> bool:
     except psutil.AccessDenied:
         # Root in a container may not look into PostgreSQL, which is nobody's; its data is ours.
         return any(part.endswith(f"/{run}/data") for part in process.cmdline())
-    return environment.get(MARK) == run or (not environment and Path(process.cwd()).name == run)
+    if MARK in environment:
+        return environment[MARK] == run
+    return Path(process.cwd()).name == run if not environment else _writes_to(process.pid, run)
+
+
+def _writes_to(pid: int, run: str) -> bool:
+    """Whether a process's standard output is a file in the run's folder (Linux only)."""
+    with suppress(OSError):  # it has ended, or is somebody else's
+        return Path(f"/proc/{pid}/fd/1").readlink().parent.name == run
+    return False
 
 
 def end(processes: list[psutil.Process]) -> None:

@@ -1,17 +1,24 @@
-"""One run: a folder of its own, its child processes, and the keeper that ends them."""
+"""One run: a folder of its own, its child processes, and the keeper that ends them.
 
+The keeper holds a lock on the folder. A folder whose lock is free has lost its keeper, as when the
+machine went down: whoever begins a run gives such folders another keeper first, which ends what is
+left and removes them.
+"""
+
+import fcntl
 import os
 import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
 import psutil
 
+from stack import forks
 from stack.account import Account
 from stack.errors import StackError
 from stack.keeper import MARK
@@ -25,7 +32,9 @@ REST = 0.2
 class Child:
     """A server process of a run, with its log."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(
+        self, name: str, process: subprocess.Popen[bytes] | forks.Forked, log: Path
+    ) -> None:
         self.name = name
         self.process = process
         self.log = log
@@ -75,8 +84,16 @@ class Child:
 
     def stop(self, signal_number: int) -> None:
         """Ask the process to end, wait, then insist."""
+        self.ask_to_end(signal_number)
+        self.wait_for_end()
+
+    def ask_to_end(self, signal_number: int) -> None:
+        """Send a signal, if the process still runs."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
+
+    def wait_for_end(self) -> None:
+        """Wait, then insist."""
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -100,15 +117,21 @@ class Run:
 
     def __init__(self, home: Path, account: Account) -> None:
         self.id = secrets.token_hex(6)
-        self.directory = home / "run" / self.id
-        self.directory.mkdir(parents=True)
+        runs = home / "run"
+        runs.mkdir(exist_ok=True)
+        self.directory = runs / self.id
+        with _lock(runs):  # a folder that is just being made has no keeper yet, either
+            for folder in runs.iterdir():
+                # It has a keeper, or that has just removed it.
+                with (
+                    suppress(BlockingIOError, FileNotFoundError),
+                    _lock(folder, fcntl.LOCK_NB) as lock,
+                ):
+                    _keep(folder, lock, subprocess.DEVNULL).wait()
+            self.directory.mkdir()
+            with _lock(self.directory) as lock:
+                self._keeper = _keep(self.directory, lock, subprocess.PIPE)
         account.own(self.directory)
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-m", "stack.keeper", self.id, str(self.directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
         Run.open.add(self)
 
     def start(
@@ -150,6 +173,13 @@ class Run:
         told = [part.replace("{port}", str(port)) for part in command]
         if port and told == [*command]:
             told += ["--host", "127.0.0.1", "--port", str(port)]
+        # What Python itself reads from its environment, it reads only once.
+        if forks.used and not any(setting.startswith("PYTHON") for setting in environment):
+            log = self.directory / f"{name}.log"
+            log.touch()
+            settings = {**os.environ, **environment, MARK: self.id}
+            process = forks.used.start(told, settings, directory or self.directory, log)
+            return Child(name, process, log)
         module = [sys.executable, "-m", *told]
         return self.start(name, module, environment=environment, directory=directory)
 
@@ -163,6 +193,28 @@ class Run:
         """Tell the keeper that nobody needs the run any more."""
         assert self._keeper.stdin
         self._keeper.stdin.close()
+
+
+@contextmanager
+def _lock(folder: Path, how: int = 0) -> Iterator[int]:
+    """Hold a folder's lock; a process that inherits the open folder holds it on."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | how)
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _keep(folder: Path, lock: int, owner: int) -> subprocess.Popen[bytes]:
+    """Start the keeper of a folder; `owner` is the standard input whose end makes it act."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "stack.keeper", folder.name, str(folder)],
+        stdin=owner,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=[lock],
+    )
 
 
 def end_all() -> None:

@@ -127,8 +127,7 @@ class System:
 
     def end_app(self) -> int:
         """Ask the service alone to end; returns its exit status, negative when it was killed."""
-        for number in range(self.instances):
-            self.end_instance(number)
+        self._end_apps()
         return self._apps[0].process.wait()
 
     def end_instance(self, number: int, how: signal.Signals = signal.SIGTERM) -> None:
@@ -255,8 +254,16 @@ class System:
     def _log_file(self, number: int) -> Path:
         return self.run_dir / f"requests-{number}.log"
 
+    def _end_apps(self) -> None:
+        """All at once: each takes its time."""
+        for app in self._apps:
+            app.ask_to_end(signal.SIGTERM)
+        for app in self._apps:
+            app.wait_for_end()
+
     def _start_apps(self) -> None:
         proxied = self.checkpoint.serve.proxy is not None
+        self._stack.callback(self._end_apps)
         for number in range(self.instances):
             port = self.port + number if self.port and not proxied else 0
             self.urls.append(f"http://127.0.0.1:{_choose(port)}")
@@ -269,9 +276,7 @@ class System:
     def _start_app(self, number: int) -> Child:
         environment = {"LOG_FILE": str(self._log_file(number)), **self._settings()}
         command, port = self.checkpoint.serve.command, port_of(self.urls[number])
-        child = self.run.serve(f"app-{number}", command, port, environment, self.directory)
-        self._stack.callback(child.stop, signal.SIGTERM)
-        return child
+        return self.run.serve(f"app-{number}", command, port, environment, self.directory)
 
     def _wait_for_app(self, number: int, rests: bool = True) -> None:
         port, app = port_of(self.urls[number]), self._apps[number]

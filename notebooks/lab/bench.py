@@ -44,6 +44,7 @@ from lab.variants import step_of
 from lab.variants import what_if as what_if
 from lab.words import counted, number, sentence
 from lab.workloads import WORKLOADS
+from stack import forks
 from stack.checkpoint import Checkpoint, Size, find
 from stack.system import System
 
@@ -81,6 +82,7 @@ if SCALE.size == "tiny":
         starts=1, enough=1, rounds=1, slice_seconds=0.1, warm_seconds=0.1
     )
     WORKLOADS.update({name: replace(found, connections=2) for name, found in WORKLOADS.items()})
+    forks.use()
 
 
 def predict(which: str, *answers: float) -> None:

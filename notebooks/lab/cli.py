@@ -18,6 +18,7 @@ from lab import load as loads
 from lab import predict as predictions
 from lab import progress as progresses
 from lab.results import Effort, record, rows
+from lab.surge_shape import phases
 from stack.checkpoint import Size, checkpoints, find
 from stack.errors import StackError
 from stack.paths import ROOT, STATE
@@ -140,9 +141,12 @@ def load(
     """Send a crowd of Locust shoppers to a checkpoint."""
     step = find(which)
     shoppers, seconds = loads.usual(journey)
+    shoppers, seconds = users or shoppers, time or seconds
+    if journey == "surge":
+        phases(shoppers, seconds)  # says so before anything is started if there is no time
     dataset.prepare("full", console)
     with System(step) as system:
-        outcome = loads.run(system.url, journey, users or shoppers, time or seconds, ui, console)
+        outcome = loads.run(system.url, journey, shoppers, seconds, ui, console)
     console.print(tables.crowd(outcome))
     if outcome.timeline:
         from lab import surge_figure, themes  # here for the same reason as the report of a climb

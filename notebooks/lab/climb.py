@@ -1,7 +1,8 @@
 """The main job: prove, count and measure every checkpoint, then show the ladder.
 
-What is proved or counted comes out the same however busy the machine is: two such stages go on at
-once. What is measured has the machine to itself.
+What is proved or counted comes out the same however busy the machine is and however a service was
+started: two such stages go on at once, on services that were forked. What is measured has the
+machine to itself, and starts as you would start it.
 """
 
 import time
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from lab import counters, paired, suite
 from lab.results import ClaimRow, Comparison, Contract, Effort, Row, record
 from lab.words import counted
-from stack import run
+from stack import forks, run
 from stack.checkpoint import Checkpoint
 
 LANES = 2
@@ -110,8 +111,9 @@ def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[R
             done += weight
             progress.update(task, completed=done)
 
-        for found in in_lanes(first):
-            keep(found, 1)
+        with forks.in_use():
+            for found in in_lanes(first):
+                keep(found, 1)
         for stage in then:
 
             def show(detail: str, part: float, stage: Stage = stage) -> None:

@@ -19,6 +19,7 @@ from steps import teaching
 from lab.sql import wait_until
 from stack.ask import turn
 from stack.checkpoint import Checkpoint
+from stack.keeper import lives
 from stack.seed.data import CATEGORIES, products
 from stack.system import System
 
@@ -245,4 +246,4 @@ def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: P
 
 def alive(shop: Shop) -> bool:
     [pid] = shop.system.pids()["worker"]
-    return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return psutil.pid_exists(pid) and lives(psutil.Process(pid))

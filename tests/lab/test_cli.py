@@ -19,7 +19,7 @@ from lab import cli, progress, rolls, turn
 from stack.account import Account
 from stack.checkpoint import find
 from stack.errors import StackError
-from stack.paths import ROOT
+from stack.paths import CHECKPOINTS, ROOT
 from stack.ports import free_port
 
 SURGE = [sys.executable, "-c", "from lab.cli import main; main()"]
@@ -63,13 +63,18 @@ def test_every_command_explains_itself(runner: CliRunner, command: str) -> None:
         ["check", "05", "--json"],
         ["start", "01"],
         ["load", "01", "--journey", "nonesuch"],
+        ["load", "01", "--journey", "surge", "--time", "2"],
     ],
     ids=" ".join,
 )
-def test_a_mistake_is_answered_in_a_line_or_two(arguments: list[str], tmp_path: Path) -> None:
+def test_a_mistake_is_answered_in_a_line_or_two(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if (ROOT / "work" / "05").exists() and arguments[0] == "check":
         pytest.skip("you have a version of your own in work/05")
+    monkeypatch.setenv("SURGE_POSTGRES_URL", "postgresql://127.0.0.1:1/nobody")
     ended = surge(*arguments)
+    assert "SURGE_POSTGRES_URL" not in ended.stderr, "it was noticed only when servers were wanted"
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
@@ -172,7 +177,7 @@ def services(owner: int) -> list[psutil.Process]:
     found = []
     for child in psutil.Process(owner).children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "app.main:app" in child.cmdline():
+            if Path(child.cwd()).parent == CHECKPOINTS:
                 found.append(child)
     return found
 

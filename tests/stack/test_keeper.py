@@ -59,6 +59,10 @@ def test_a_run_leaves_other_runs_alone() -> None:
     with first:
         first.kill()
     assert gone(first_run, first_directory)
+    third, third_run, third_directory = owner()
+    with third:
+        third.kill()
+    assert gone(third_run, third_directory)
     assert len(marked(second_run)) == 2
     assert second_directory.exists()
     with second:
@@ -66,15 +70,34 @@ def test_a_run_leaves_other_runs_alone() -> None:
     assert gone(second_run, second_directory)
 
 
-def test_the_keeper_itself_ends() -> None:
-    process, run, directory = owner()
-    keepers = [
+def keeper_of(process: subprocess.Popen[str]) -> psutil.Process:
+    [keeper] = [
         child
         for child in psutil.Process(process.pid).children()
         if "stack.keeper" in child.cmdline()
     ]
-    assert len(keepers) == 1
+    return keeper
+
+
+def test_the_keeper_itself_ends() -> None:
+    process, run, directory = owner()
+    keeper = keeper_of(process)
     with process:
         process.kill()
-    keepers[0].wait(30)
+    keeper.wait(30)
     assert gone(run, directory)
+
+
+def test_whoever_comes_next_cleans_up_after_a_keeper_that_was_killed_with_its_owner() -> None:
+    process, run, directory = owner()
+    keeper_of(process).kill()
+    with process:
+        process.kill()
+    assert len(marked(run)) == 2
+    assert directory.exists()
+    second, second_run, second_directory = owner()
+    assert not marked(run)
+    assert not directory.exists()
+    with second:
+        second.kill()
+    assert gone(second_run, second_directory)
