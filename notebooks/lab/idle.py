@@ -68,8 +68,13 @@ def room(many: int) -> int:
     return min(files, 27_000) - 2 * SPARE  # an address has some 28,000 ports
 
 
-def experiment(many: int) -> dict[str, object]:
-    """Count hot reads without and with the connections, and how many of these survive it."""
+def experiment(many: int, seconds: float = 5) -> dict[str, object]:
+    """Count hot reads without and with the connections, and how many of these survive it.
+
+    Args:
+        many: how many connections.
+        seconds: how long the reads go on, each time.
+    """
     each, port = room(many), free_port()
     holders = -(-many // each)
     settings = {
@@ -81,7 +86,7 @@ def experiment(many: int) -> dict[str, object]:
     }
     command = [sys.executable, "-m", "lab.idle"]
     with System(find("13"), size="tiny", port=port, environment=settings) as up, Probe() as probe:
-        plan = Plan([up.url], "hot", connections=16, seconds=5, size="tiny")
+        plan = Plan([up.url], "hot", connections=16, seconds=seconds, size="tiny")
         found: dict[str, object] = {"reads alone": probe.run(plan).good}
         pipes = [
             subprocess.Popen(

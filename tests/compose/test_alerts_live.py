@@ -14,7 +14,7 @@ import yaml
 from test_alerts import HISTOGRAMS, METRICS, RULES
 
 from lab.sql import wait_until
-from stack.ask import turn
+from stack.ask import ask, turn
 from stack.checkpoint import checkpoints
 from stack.ports import free_port
 from stack.system import System
@@ -46,23 +46,21 @@ def prometheus(system: System, folder: Path) -> Iterator[str]:
         "scrape_configs": [{"job_name": "api", "static_configs": [{"targets": targets}]}],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
-    address = f"127.0.0.1:{free_port()}"
+    port = free_port()
     options = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     child = system.run.start(
-        "prometheus", ["prometheus", *options, f"--web.listen-address={address}"]
+        "prometheus", ["prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"]
     )
     try:
-        yield f"http://{address}"
+        child.wait_until(lambda: ask(port, "/-/ready")[0] == 200)
+        yield f"http://127.0.0.1:{port}"
     finally:
         child.stop(SIGKILL)
 
 
 def firing(url: str) -> set[str]:
     """The alerts that fire now."""
-    try:
-        found: list[dict[str, Any]] = httpx2.get(f"{url}/api/v1/alerts").json()["data"]["alerts"]
-    except httpx2.ConnectError:  # it is not up yet
-        return set()
+    found: list[dict[str, Any]] = httpx2.get(f"{url}/api/v1/alerts").json()["data"]["alerts"]
     return {alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"}
 
 
@@ -86,10 +84,7 @@ def test_a_fault_fires_its_alert_and_nothing_else(tmp_path: Path) -> None:
         def scraped() -> bool:
             client.get("/products/7/offers")
             query = {"query": "min(count_over_time(up[1m]))"}
-            try:
-                said = httpx2.get(f"{url}/api/v1/query", params=query).json()["data"]["result"]
-            except httpx2.ConnectError:
-                return False
+            said = httpx2.get(f"{url}/api/v1/query", params=query).json()["data"]["result"]
             return bool(said) and float(said[0]["value"][1]) > 10
 
         wait_until(scraped, "some looks at a shop that is well")

@@ -48,5 +48,13 @@ def test_it_is_caught_by_its_counter(name: str, tmp_path: Path) -> None:
     text = (mine / file).read_text()
     assert old in text, "the mutation no longer applies"
     (mine / file).write_text(text.replace(old, new))
-    aware = step.model_copy(update={"claims": [c for c in step.claims if c.counter == counter]})
+    aware = step.model_copy(
+        update={
+            "claims": [
+                claim.model_copy(update={"requests": min(claim.requests, 20)})
+                for claim in step.claims
+                if claim.counter == counter
+            ]
+        }
+    )
     assert not all(row.holds for row in counters.claims(aware, mine)), f"{name} was not noticed"

@@ -212,7 +212,7 @@ def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collect
 
 @each
 def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> None:
-    settings = {"JOB_CONCURRENCY": "1", "JOB_RETRIES": "1"}
+    settings = {"JOB_CONCURRENCY": "1", "JOB_RETRIES": "1", "MAIL_TIMEOUT": "60"}
     with shop(step, environment=settings, instances=1, partners={"hold": True}) as (system, client):
         for _ in range(3):
             assert client.post("/orders", json=ORDER).status_code == 201
