@@ -53,6 +53,7 @@ def page(rows: Sequence[Row], folder: Path) -> str:
         pictures=[picture(rows, workload) for workload in ladder.workloads(rows)],
         best=best(measured),
         others=[row for row in measured if row not in in_steps],
+        measured=measured,
         rejected=[row for row in measured if row.rejected],
         claims=ladder.claims(latest),
         promises=sum(row.passed for row in ladder.contracts(latest)),

@@ -12,7 +12,7 @@ import made_up
 import pytest
 
 from lab import report
-from lab.results import ClaimRow
+from lab.results import ClaimRow, Comparison
 from stack.paths import ROOT
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -161,6 +161,14 @@ def test_without_a_faster_step_it_does_not_boast(tmp_path: Path) -> None:
     control = made_up.climb()[-1]
     page = report.page([control], tmp_path)
     assert "No step was measurably faster" in text(page)
+
+
+def test_where_every_run_was_rejected_it_does_not_say_that_nothing_is_faster(
+    tmp_path: Path,
+) -> None:
+    rejected = [row for row in made_up.climb() if isinstance(row, Comparison) and row.rejected]
+    assert rejected
+    assert "Nothing could be measured" in text(report.page(rejected, tmp_path))
 
 
 def test_every_claim_is_there_with_its_count_and_verdict(page: str) -> None:
