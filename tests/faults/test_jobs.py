@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,25 @@ def test_a_worker_hears_of_jobs_again_when_postgres_was_restarted(step: Checkpoi
         shop.system.backing.restart_postgres()
         with psycopg.connect(shop.system.database_url, autocommit=True) as database:
             wait_until(lambda: database.execute(LISTENS).fetchone() == (1,), "it to listen")
+        bought = shop.buy().json()["id"]
+        wait_until(lambda: f"order-{bought}" in shop.messages(), "its confirmation")
+
+
+ASKING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'fetch_job'"
+)
+
+
+@each
+def test_a_worker_that_is_cut_off_while_it_asks_for_a_job_goes_on(step: Checkpoint) -> None:
+    with opened(step) as shop:
+        with (
+            suppress(psycopg.OperationalError),  # it is cut off, too
+            psycopg.connect(shop.system.database_url) as holding,
+        ):
+            holding.execute("LOCK TABLE procrastinate_jobs IN ACCESS EXCLUSIVE MODE")
+            wait_until(lambda: shop.database.execute(ASKING).fetchone() == (1,), "it to ask")
+            shop.system.backing.restart_postgres()
         bought = shop.buy().json()["id"]
         wait_until(lambda: f"order-{bought}" in shop.messages(), "its confirmation")
 

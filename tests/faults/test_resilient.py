@@ -23,7 +23,10 @@ def test_every_order_that_was_taken_is_kept_and_confirmed_once(step: Checkpoint)
 
     def buy(client: httpx2.Client, number: int) -> None:
         mine = order(1 + number % 50, number)
-        answer = client.post("/orders", **mine)
+        try:
+            answer = client.post("/orders", **mine)
+        except httpx2.RemoteProtocolError:  # killed between the headers and the body
+            return
         statuses[answer.status_code] += 1
         assert answer.status_code in (201, 502), answer.text
         if answer.status_code == 201:
