@@ -18,7 +18,6 @@ from lab import load as loads
 from lab import predict as predictions
 from lab import progress as progresses
 from lab.results import Effort, record, rows
-from lab.surge_shape import phases
 from stack.checkpoint import Size, checkpoints, find
 from stack.errors import StackError
 from stack.paths import ROOT, STATE
@@ -142,8 +141,7 @@ def load(
     step = find(which)
     shoppers, seconds = loads.usual(journey)
     shoppers, seconds = users or shoppers, time or seconds
-    if journey == "surge":
-        phases(shoppers, seconds)  # says so before anything is started if there is no time
+    loads.check(journey, shoppers, seconds)
     dataset.prepare("full", console)
     with System(step) as system:
         outcome = loads.run(system.url, journey, shoppers, seconds, ui, console)

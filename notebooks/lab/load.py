@@ -79,6 +79,18 @@ def usual(journey: str) -> tuple[int, int]:
     return (HEIGHT, SECONDS) if journey == "surge" else (50, 20)
 
 
+def check(journey: str, users: int, seconds: int) -> None:
+    """Say no before anything is started.
+
+    Raises:
+        StackError: there is no such journey, or no time for it.
+    """
+    if journey not in JOURNEYS:
+        raise StackError(f"There is no journey {journey!r}. Choose one of {', '.join(JOURNEYS)}.")
+    if journey == "surge":
+        phases(users, seconds)
+
+
 def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Console) -> Outcome:
     """Send a crowd to `url` and wait until it is gone.
 
@@ -93,10 +105,7 @@ def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Con
     Raises:
         StackError: there is no such journey, no time for it, or Locust failed.
     """
-    if journey not in JOURNEYS:
-        raise StackError(f"There is no journey {journey!r}. Choose one of {', '.join(JOURNEYS)}.")
-    if journey == "surge":
-        phases(users, seconds)  # says so now if there is no time for them
+    check(journey, users, seconds)
     who = account()
     crowd = Run(who.home, who)
     try:

@@ -49,6 +49,25 @@ async def rescue() -> None:
             log.warning("no rescue", error=repr(error))
 
 
+async def do_jobs(client: aiohttp.ClientSession) -> None:
+    while True:
+        try:
+            await queue.run_worker_async(
+                concurrency=settings.job_concurrency,
+                update_heartbeat_interval=settings.worker_silence / 4,
+                stalled_worker_timeout=settings.worker_silence,
+                shutdown_graceful_timeout=settings.job_patience,
+                delete_jobs="successful",  # what failed stays, to be looked at
+                worker_middleware=[tell],
+                additional_context={"client": client},
+            )
+            return
+        except ConnectorException as error:  # cut off while it asked for a job
+            # It goes on as another worker: what this one was given, that one rescues.
+            log.warning("begins anew", error=repr(error))
+            await asyncio.sleep(1)
+
+
 async def work() -> None:
     timeout = aiohttp.ClientTimeout(total=settings.mail_timeout)
     with open_log():
@@ -58,22 +77,7 @@ async def work() -> None:
             asyncio.TaskGroup() as together,  # if one of the two fails, both end, and aloud
         ):
             rescuer = together.create_task(rescue())
-            while True:
-                try:
-                    await queue.run_worker_async(
-                        concurrency=settings.job_concurrency,
-                        update_heartbeat_interval=settings.worker_silence / 4,
-                        stalled_worker_timeout=settings.worker_silence,
-                        shutdown_graceful_timeout=settings.job_patience,
-                        delete_jobs="successful",  # what failed stays, to be looked at
-                        worker_middleware=[tell],
-                        additional_context={"client": client},
-                    )
-                    break
-                except ConnectorException as error:  # cut off while it asked for a job
-                    # It goes on as another worker: what this one was given, that one rescues.
-                    log.warning("begins anew", error=repr(error))
-                    await asyncio.sleep(1)
+            await do_jobs(client)
             rescuer.cancel()
         await engine.dispose()
 
