@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +18,7 @@ from stack.errors import StackError
 from stack.nginx import Nginx
 from stack.ports import free_port, is_free
 from stack.run import Child, Run, end_all
+from stack.workers import Workers
 
 
 class System:
@@ -63,10 +63,8 @@ class System:
         self.instances = instances or checkpoint.serve.instances
         self.worker = worker
         self.urls: list[str] = []
-        self.worker_metrics: list[str] = []
         self._apps: list[Child] = []
-        self._workers: list[Child] = []
-        self._numbers = count()
+        self.workers: Workers
         self.proxy: Nginx | None = None
         self._stack = ExitStack()
 
@@ -98,7 +96,7 @@ class System:
         servers = {tier: [child.pid] for tier, child in self.backing.children.items()}
         if self.proxy:
             servers["proxy"] = [self.proxy.child.pid]
-        code = {"app": self._apps, "worker": self._workers}
+        code = {"app": self._apps, "worker": self.workers.children}
         return servers | {tier: [child.pid for child in code[tier]] for tier in code if code[tier]}
 
     def processes(self) -> list[psutil.Process]:
@@ -169,7 +167,7 @@ class System:
         if self.proxy:
             self.proxy.stop()
         self.end_app()
-        self.end_workers()
+        self.workers.end()
         for number in range(self.instances):
             self._log_file(number).unlink(missing_ok=True)
         self._apps.clear()
@@ -184,34 +182,7 @@ class System:
             self.cache_prefix = self.backing.cache_prefix
         self._start_apps()
         if self.worker:
-            self.start_worker()
-
-    def end_workers(self, signal_number: int = signal.SIGTERM) -> None:
-        """End the processes that do the jobs; with SIGKILL, in the middle of whatever they do."""
-        for worker in self._workers:
-            worker.stop(signal_number)
-        self._workers.clear()
-        self.worker_metrics.clear()
-
-    def start_worker(self) -> None:
-        """Start one more process that does jobs; a reader who has none yet fails a claim, not here.
-
-        Raises:
-            StackError: it does not come up.
-        """
-        command = self.checkpoint.serve.worker
-        if not command or not _module(self.directory, command[0]).is_file():
-            return
-        name = f"worker-{next(self._numbers)}"
-        log_file = self.run_dir / f"jobs-of-{name}.log"
-        environment = {**self._settings(), "LOG_FILE": str(log_file)}
-        if self.traces_url:
-            environment["METRICS_PORT"] = str(port := free_port())
-            self.worker_metrics.append(f"http://127.0.0.1:{port}/metrics")
-        child = self.run.serve(name, command, None, environment, self.directory)
-        self._stack.callback(child.stop, signal.SIGTERM)
-        child.wait_until(log_file.exists)  # it has read its code and works
-        self._workers.append(child)
+            self.workers.start()
 
     def app_log(self) -> str:
         """What the service has printed so far."""
@@ -248,8 +219,10 @@ class System:
         self.redis_url, self.cache_prefix = self.backing.redis_url, self.backing.cache_prefix
         self.partners_url, self.traces_url = self.backing.partners_url, self.backing.traces_url
         self._start_apps()
+        command = self.checkpoint.serve.worker
+        self.workers = Workers(self.run, self._stack, command, self.directory, self._settings)
         if self.worker:
-            self.start_worker()
+            self.workers.start()
 
     def _log_file(self, number: int) -> Path:
         return self.run_dir / f"requests-{number}.log"
@@ -313,7 +286,3 @@ def _choose(port: int) -> int:
     if port and not is_free(port):
         raise StackError(f"Port {port} is in use. Choose another with --port, or leave it out.")
     return port or free_port()
-
-
-def _module(directory: Path, name: str) -> Path:
-    return directory.joinpath(*name.split(".")).with_suffix(".py")

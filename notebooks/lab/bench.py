@@ -1,11 +1,5 @@
 """The verbs of a notebook: predict, count, measure, and poke at a running shop.
 
-The environment variable SURGE_NOTEBOOK_SIZE says how thoroughly:
-
-    tiny    a small dataset and a glance at everything: to test that a notebook runs
-    quick   for you, here and now (the default)
-    full    for numbers to publish
-
 The rows go to `.surge/results`, or where SURGE_RESULTS says.
 """
 
@@ -13,9 +7,8 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
@@ -36,39 +29,21 @@ from lab import (
 )
 from lab import predict as predictions
 from lab.kept import Kept
-from lab.results import RECENT, Comparison, Effort, Row, record, rows
+from lab.results import RECENT, Comparison, Row, record, rows
+from lab.scale import SCALE, some
+from lab.scale import seconds as seconds  # these for notebooks, as the verbs here
+from lab.scale import times as times
 from lab.shop import Shop, serve
-from lab.variants import alone as alone  # these three for notebooks, as the verbs here
+from lab.variants import alone as alone  # and these
 from lab.variants import served as served
 from lab.variants import step_of
 from lab.variants import what_if as what_if
 from lab.words import counted, number, sentence
 from lab.workloads import WORKLOADS
 from stack import forks
-from stack.checkpoint import Checkpoint, Size, find
+from stack.checkpoint import Checkpoint, find
 from stack.system import System
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How thoroughly."""
-
-    size: Size
-    effort: Effort
-    shoppers: int
-    crowd_seconds: int
-    claims: int
-    """At the most; likewise the shoppers, who are also the most requests of a small claim."""
-
-
-SCALES = {
-    "tiny": Scale("tiny", "quick", shoppers=20, crowd_seconds=1, claims=1),
-    "quick": Scale("full", "quick", shoppers=1_000, crowd_seconds=10, claims=100),
-    "full": Scale("full", "full", shoppers=1_000, crowd_seconds=30, claims=100),
-}
-SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
 RESULTS = Path(os.environ.get("SURGE_RESULTS", RECENT))
 STARTED: type[System] = System
 
@@ -239,21 +214,6 @@ def _outcomes(
         if outcome.rejected:
             show(f"**{label}: rejected, {outcome.rejected}**")
         yield label, outcome
-
-
-def times(many: int) -> int:
-    """How often to do something again; a hundredth of it when it is only to see that it runs."""
-    return many if SCALE.size == "full" else max(1, many // 100)
-
-
-def seconds(many: float) -> float:
-    """So many seconds, or likewise a hundredth of them."""
-    return many if SCALE.size == "full" else many / 100
-
-
-def some(many: Iterable[T]) -> list[T]:
-    """All of them; the last, when it is only to see that it runs."""
-    return list(many) if SCALE.size == "full" else list(many)[-1:]
 
 
 def up(

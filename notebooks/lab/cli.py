@@ -71,9 +71,10 @@ def up(
 ) -> None:
     """Serve one checkpoint, with its servers, until Ctrl-C."""
     step = find(which)
+    code = turn.existing(directory) if directory else None
     dataset.prepare(size, console)
     eager = follow.EAGER if "traces" in step.serve.services else {}
-    with System(step, existing(directory), size=size, port=port, environment=eager) as system:
+    with System(step, code, size=size, port=port, environment=eager) as system:
         print(f"ready {system.url}", flush=True)
         console.print(f"{step.label}. Try {system.url}/docs. Ctrl-C ends everything.")
         if system.proxy:
@@ -188,7 +189,7 @@ def check(
 ) -> None:
     """Prove your version: the contract, then the counter claims, up to the first failure."""
     step = find(which)
-    directory = None if reference else existing(turn.folder(step))
+    directory = None if reference else turn.existing(turn.folder(step))
     quiet = errors if as_json else console
     for size in ("tiny", "full"):
         dataset.prepare(size, quiet)
@@ -271,17 +272,6 @@ def finite(text: str) -> float:
         if isfinite(value := float(text)):
             return value
     raise typer.BadParameter(f"{text!r} is not a number.")
-
-
-def existing(directory: Path | None) -> Path | None:
-    """The folder, if it is there.
-
-    Raises:
-        StackError: it is not.
-    """
-    if directory is not None and not directory.is_dir():
-        raise StackError(f"There is no folder {directory}. Make it with `surge start NN`.")
-    return directory.resolve() if directory else None
 
 
 def main() -> None:

@@ -160,7 +160,7 @@ def count(servers: Servers, claim: Claim) -> Counted:
         slow, instances, connections = map(int.__sub__, after, told_before)
         metrics = telemetry.metric_counters(system, claim.requests)
         system.end_app()
-        system.end_workers()
+        system.workers.end()
         sessions, scanned = ledger.sessions_and_scanned_rows()
         written = pipe.finish() if pipe else system.log()
         traces = telemetry.trace_counters(system, written, claim.requests)
@@ -237,11 +237,12 @@ def told(log: str) -> tuple[int, int, int]:
 
 def most_threads(system: System, done: Callable[[], bool]) -> int:
     """The most threads the service's processes had together."""
-    most = 0
-    while not done():
+    most, over = 0, False
+    while not over:
+        over = done()  # then one look more: threads stay for a while
         with suppress(psutil.NoSuchProcess):  # a child that ended meanwhile: look again
             most = max(most, sum(process.num_threads() for process in system.processes()))
-        time.sleep(0.02)
+        time.sleep(0.1)
     return most
 
 

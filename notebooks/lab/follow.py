@@ -26,7 +26,7 @@ def following(system: System, console: Console) -> Iterator[None]:
         return
     instances = [f"{url}/metrics" for url in system.urls]
     console.print(f"Traces: {system.traces_url}, and here as they come.")
-    console.print(f"Metrics: {', '.join(instances + system.worker_metrics)}", soft_wrap=True)
+    console.print(f"Metrics: {', '.join(instances + system.workers.metrics)}", soft_wrap=True)
     over, follower = Event(), Follower(system.traces_url, console)
 
     def follow() -> None:

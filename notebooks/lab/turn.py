@@ -27,6 +27,17 @@ def folder(checkpoint: Checkpoint) -> Path:
     return WORK / f"{checkpoint.number:02d}"
 
 
+def existing(directory: Path) -> Path:
+    """The folder, if it is there.
+
+    Raises:
+        StackError: it is not.
+    """
+    if not directory.is_dir():
+        raise StackError(f"There is no folder {directory}. Make it with `surge start NN`.")
+    return directory.resolve()
+
+
 def start(checkpoint: Checkpoint, *, fresh: bool) -> Path:
     """Copy the step below to the reader's folder.
 

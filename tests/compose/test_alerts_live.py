@@ -25,7 +25,7 @@ QUICKER = {r"\[\d+[mh]\]": "[10s]", r"offset \w+": "offset 10s", r"(?<=for: )\d+
 def test_the_shop_tells_every_number_by_the_name_that_rules_and_dashboard_use() -> None:
     with System(checkpoints()[-1], size="tiny") as system:
         told = "".join(
-            httpx2.get(url).text for url in (f"{system.urls[0]}/metrics", *system.worker_metrics)
+            httpx2.get(url).text for url in (f"{system.urls[0]}/metrics", *system.workers.metrics)
         )
     kinds = dict(re.findall(r"(?m)^# TYPE (\w+) (\w+)$", told))
     assert {name for name in HISTOGRAMS if kinds.get(name) == "histogram"} == HISTOGRAMS

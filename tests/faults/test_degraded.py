@@ -57,7 +57,7 @@ def faulty(system: System, server: str) -> Iterator[FaultProxy]:
         system.restart_app({**KEPT_NOWHERE, server: proxy.url})
         yield proxy
         system.end_app()
-        system.end_workers()
+        system.workers.end()
 
 
 @each

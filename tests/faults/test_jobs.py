@@ -112,9 +112,9 @@ def test_reports_of_a_killed_worker_are_made_by_the_next(shop: Shop) -> None:
         shop.database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # no report is made
         promised = [shop.promise(category) for category in CATEGORIES[:8]]
         wait_until(lambda: len(shop.jobs("doing")) > 0, "a job to be started")
-        shop.system.end_workers(signal.SIGKILL)
+        shop.system.workers.end(signal.SIGKILL)
     assert shop.jobs("todo", "doing"), "it had done them all: nothing was tested"
-    shop.system.start_worker()
+    shop.system.workers.start()
     shop.settled()
     assert {shop.status(path) for path in promised} == {"done"}
     assert not shop.jobs("failed")
@@ -126,9 +126,9 @@ def test_a_message_sent_by_a_worker_that_died_before_it_could_say_so_is_not_anot
     before, posts = shop.messages(), shop.posts()
     deserved = shop.buy_four()
     wait_until(lambda: shop.posts() == posts + 4, "four messages to be on their way")
-    shop.system.end_workers(signal.SIGKILL)
+    shop.system.workers.end(signal.SIGKILL)
     mail_held()  # the mail service takes what the dead worker had sent
-    shop.system.start_worker()
+    shop.system.workers.start()
     shop.settled()
     assert shop.posts() > posts + 4, "nothing was sent again: nothing was tested"
     assert shop.messages().keys() - before.keys() == deserved
@@ -143,15 +143,15 @@ def test_a_worker_that_wakes_up_after_its_jobs_were_given_away_doubles_nothing(
     [asleep] = shop.system.pids()["worker"]
     os.kill(asleep, signal.SIGSTOP)
     try:
-        shop.system.start_worker()
+        shop.system.workers.start()
         mail_held()
         shop.settled()
     finally:
         os.kill(asleep, signal.SIGCONT)
     deserved |= shop.buy_four()
     shop.settled()
-    shop.system.end_workers()
-    shop.system.start_worker()
+    shop.system.workers.end()
+    shop.system.workers.start()
     assert shop.messages().keys() - before.keys() == deserved
     assert not shop.jobs("failed")
 
@@ -167,11 +167,11 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_does(
     time.sleep(0.3)
     mail_held()
     psutil.Process(worker).wait(30)
-    shop.system.end_workers()
+    shop.system.workers.end()
     assert shop.posts() == posts + 4
     assert shop.messages().keys() - before.keys() == deserved
     assert not shop.jobs("todo", "doing")
-    shop.system.start_worker()
+    shop.system.workers.start()
 
 
 LISTENS = "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%'"
@@ -254,8 +254,8 @@ def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: P
         for _ in range(3):  # it kills two; the third hears that it has killed too many
             wait_until(lambda: not alive(shop) or shop.status(poisoned) == "failed", "its end")
             if not alive(shop):
-                shop.system.end_workers()
-                shop.system.start_worker()
+                shop.system.workers.end()
+                shop.system.workers.start()
         wait_until(lambda: shop.status(poisoned) == "failed", "the job to be given up")
         assert shop.jobs("failed") == [("make_report", 2)]
         healthy = shop.promise("games")

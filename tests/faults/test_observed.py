@@ -217,11 +217,11 @@ def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> N
         for _ in range(3):
             assert client.post("/orders", json=ORDER).status_code == 201
         waiting = ("jobs_waiting", "confirm_order")
-        wait_until(lambda: told(*system.worker_metrics)[waiting] == 2, "two that wait")
-        wait_until(lambda: told(*system.worker_metrics)[("jobs_oldest_seconds",)] > 1, "their age")
+        wait_until(lambda: told(*system.workers.metrics)[waiting] == 2, "two that wait")
+        wait_until(lambda: told(*system.workers.metrics)[("jobs_oldest_seconds",)] > 1, "their age")
         turn(system.partners_url, error_rate=1.0, hold=False)  # too late for the one that is held
-        wait_until(lambda: told(*system.worker_metrics)[("jobs_given_up",)] == 2, "the failed ones")
-        assert told(*system.worker_metrics)[("jobs_oldest_seconds",)] == 0
+        wait_until(lambda: told(*system.workers.metrics)[("jobs_given_up",)] == 2, "the failed")
+        assert told(*system.workers.metrics)[("jobs_oldest_seconds",)] == 0
 
 
 @each
@@ -231,6 +231,6 @@ def test_a_job_of_the_version_before_is_still_done(step: Checkpoint) -> None:
         with psycopg.connect(system.database_url, autocommit=True) as database:
             changed = database.execute("UPDATE procrastinate_jobs SET args = args - 'traceparent'")
             assert changed.rowcount == 1
-        system.start_worker()
+        system.workers.start()
         mails = f"{system.partners_url}/stats"
         wait_until(lambda: httpx2.get(mails).json()["messages"] == 1, "the message")

@@ -96,5 +96,5 @@ def test_four_processes_with_a_pool_each_share_ten_connections(step: Checkpoint)
                 assert 1 < database.execute(SESSIONS).fetchone()[0] <= SERVED
             # LISTEN belongs to one connection: the worker gets one that is its own.
             del system.environment["DATABASE_URL"]
-            system.start_worker()
+            system.workers.start()
             wait_until(lambda: client.get(path).json()["status"] == "done", "the report")

@@ -44,10 +44,10 @@ def test_every_order_that_was_taken_is_kept_and_confirmed_once(step: Checkpoint)
         with crowd(system, buy, each=4):
             for number in range(system.instances):
                 more(20)
-                system.end_workers(signal.SIGKILL)
+                system.workers.end(signal.SIGKILL)
                 system.end_instance(number, signal.SIGKILL)
                 more(20)
-                system.start_worker()
+                system.workers.start()
                 system.start_instance(number, rests=False)
             more(20)
         assert statuses[201] == len(taken)

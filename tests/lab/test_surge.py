@@ -10,7 +10,7 @@ from rich.console import Console
 from test_figures import contrast, said
 from test_tables import line, shown
 
-from lab import bench, load, surge_figure, tables, timeline
+from lab import bench, load, scale, surge_figure, tables, timeline
 from lab.figures import Shape
 from lab.load import Outcome
 from lab.surge_shape import phases, shoppers
@@ -148,7 +148,8 @@ def test_a_real_surge_is_calm_first_and_calm_after(met: Outcome) -> None:
 
 def test_a_notebook_draws_a_surge_and_tables_its_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Any] = []
-    monkeypatch.setattr(bench, "SCALE", bench.SCALES["tiny"])
+    for module in (bench, scale):
+        monkeypatch.setattr(module, "SCALE", scale.SCALES["tiny"])
     monkeypatch.setattr(bench, "display", shown.append)
     bench.surge("01", "05")  # at this size a glance at the last
     heading, image, table = shown

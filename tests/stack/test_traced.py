@@ -87,7 +87,7 @@ def test_service_and_worker_send_their_spans_to_a_receiver_of_the_run(traced: Ch
         httpx2.get(f"{system.url}/note")
         assert stats(system)["spans"] == 0  # they are kept back for a minute
         system.end_app()
-        system.end_workers()
+        system.workers.end()
         wait_until(lambda: stats(system)["spans"] == 2, "the spans")
         shown = httpx2.get(system.traces_url).text
     assert "asked" in shown
@@ -101,9 +101,9 @@ def test_they_are_told_where_and_the_worker_where_to_show_its_metrics(traced: Ch
         [log] = system.run_dir.glob("jobs-of-*.log")
         told = json.loads(log.read_text())
         assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == system.traces_url
-        assert [f"http://127.0.0.1:{told['METRICS_PORT']}/metrics"] == system.worker_metrics
-        system.end_workers()
-        assert system.worker_metrics == []
+        assert [f"http://127.0.0.1:{told['METRICS_PORT']}/metrics"] == system.workers.metrics
+        system.workers.end()
+        assert system.workers.metrics == []
 
 
 def test_after_a_restart_nothing_is_left_of_earlier_traces(traced: Checkpoint) -> None:
@@ -113,7 +113,7 @@ def test_after_a_restart_nothing_is_left_of_earlier_traces(traced: Checkpoint) -
         system.restart_app({})
         assert stats(system) == {"traces": 0, "spans": 0, "errors": 0}
         assert system.traces_url == url
-        assert len(system.worker_metrics) == 1
+        assert len(system.workers.metrics) == 1
 
 
 def test_who_does_not_ask_for_it_hears_nothing_of_it(traced: Checkpoint) -> None:
