@@ -13,6 +13,7 @@ not survive a fork.
 
 import gc
 import json
+import multiprocessing
 import os
 import runpy
 import select
@@ -107,6 +108,8 @@ def main() -> None:
     """Read the libraries, then serve."""
     for library in LIBRARIES:
         import_module(library)
+    # With several processes, uvicorn would start each as a Python that has read nothing.
+    vars(import_module("uvicorn._subprocess"))["spawn"] = multiprocessing.get_context("fork")
     gc.collect()
     gc.freeze()  # what is here is the same for all children, and none should look through it
     if order := orders():

@@ -16,6 +16,7 @@ from stack import forks
 from stack.account import account
 from stack.errors import StackError
 from stack.keeper import lives, marked
+from stack.ports import free_port
 from stack.run import Child, Run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux alone")
@@ -123,6 +124,18 @@ def test_it_can_be_stopped_and_waiting_for_it_ends(run: Run, tmp_path: Path) -> 
     child.stop(signal.SIGKILL)
     assert child.process.poll() == -signal.SIGKILL
     child.process.send_signal(signal.SIGTERM)  # nobody is there any more
+
+
+def test_where_uvicorn_wants_several_processes_they_are_forked_too(
+    run: Run, tmp_path: Path
+) -> None:
+    folder = module(tmp_path, "shop", "async def app(scope, receive, send): pass")
+    child = run.serve("uvicorn", ["uvicorn", "shop:app", "--workers=2"], free_port(), {}, folder)
+    child.wait_until(lambda: len(child.tree()) == 3)
+    members = child.tree()
+    assert {member.cmdline()[-1] for member in members} == {"stack.forkserver"}
+    child.stop(signal.SIGTERM)
+    assert not any(map(lives, members))
 
 
 def test_two_of_them_do_not_throw_the_same_dice(run: Run, tmp_path: Path) -> None:
