@@ -54,7 +54,7 @@ if SCALE.size == "tiny":
     # A test must not touch what is the reader's, or another test's.
     variants.WORK = Path(SCRATCH.name)
     paired.PACES["quick"] = paired.Pace(
-        starts=1, enough=1, rounds=1, slice_seconds=0.1, warm_seconds=0.1
+        starts=1, enough=1, rounds=1, slice_seconds=0.03, warm_seconds=0.03
     )
     WORKLOADS.update({name: replace(found, connections=2) for name, found in WORKLOADS.items()})
     forks.use()

@@ -2,27 +2,28 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import nbformat
 import pytest
-from nbformat import NotebookNode
 
-from lab.record import NOTEBOOKS, execute
 from stack.account import account
 from stack.checkpoint import checkpoints
 from stack.keeper import MARK
+from stack.paths import ROOT
 from stack.run import Run
 
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 
 
-def read(path: Path) -> NotebookNode:
-    notebook: NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    return notebook
+def read(path: Path) -> Any:
+    # Here: it takes as long as all else that is imported, and every process collects this file.
+    import nbformat
+
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
 
 
-def code(notebook: NotebookNode) -> list[NotebookNode]:
+def code(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
@@ -44,6 +45,8 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @each
 @pytest.mark.usefixtures("mortal")
 def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
+    from lab.record import execute  # here for the same reason
+
     execute(read(path), "tiny")
 
 
