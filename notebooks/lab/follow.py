@@ -34,12 +34,13 @@ def following(system: System, console: Console) -> Iterator[None]:
             follower.look()
 
     thread = Thread(target=follow)
-    thread.start()
     try:
+        thread.start()  # a Ctrl-C may come while it begins, and must end it, too
         yield
     finally:
         over.set()
-        thread.join()
+        if thread.is_alive():
+            thread.join()
 
 
 class Follower:

@@ -36,7 +36,7 @@ def alone(
     return System(step, size="tiny", environment=environment, **few, **options)
 
 
-def inside(step: Checkpoint, code: str, **environment: str) -> None:
+def inside(step: Checkpoint, code: str, *arguments: str, **environment: str) -> None:
     """Run a piece of Python as the step's own code would run; it must not fail."""
-    command, settings = [sys.executable, "-c", code], {**os.environ, **environment}
+    command, settings = [sys.executable, "-c", code, *arguments], {**os.environ, **environment}
     subprocess.run(command, cwd=step.directory, env=settings, check=True)

@@ -14,7 +14,7 @@ import httpx2
 import psutil
 import psycopg
 import pytest
-from steps import teaching
+from steps import alone, inside, teaching
 
 from lab.sql import wait_until
 from stack.ask import turn
@@ -205,6 +205,42 @@ def test_a_worker_that_is_cut_off_while_it_asks_for_a_job_goes_on(step: Checkpoi
             shop.system.backing.restart_postgres()
         bought = shop.buy().json()["id"]
         wait_until(lambda: f"order-{bought}" in shop.messages(), "its confirmation")
+
+
+NEVER_MADE = """
+import asyncio
+import sys
+from sqlalchemy import event, text
+from app import database
+
+def lose(connection):
+    connection.driver_connection.terminate()
+
+def lose_first(connection):
+    lose(connection.connection)
+    return initialize(connection)
+
+engine = database.engine.sync_engine
+if sys.argv[1:] == ["before it is set up"]:
+    event.listen(engine, "connect", lambda connection, record: lose(connection), insert=True)
+else:
+    initialize, engine.dialect.initialize = engine.dialect.initialize, lose_first
+try:
+    asyncio.run(database.rows(text("SELECT 1"), {}))
+except getattr(database, "DatabaseAway", database.LOST):
+    sys.exit()
+sys.exit("nothing was lost")
+"""
+
+
+@each
+@pytest.mark.parametrize("moment", ["before it is set up", "before its first statement"])
+def test_a_connection_that_is_lost_while_it_is_made_is_lost_and_no_bug(
+    step: Checkpoint, moment: str
+) -> None:
+    """A bug would end the worker, and be a 500 to whoever shops."""
+    with alone(step) as system:
+        inside(step, NEVER_MADE, moment, DATABASE_URL=system.database_url)
 
 
 def test_who_is_refused_gets_no_confirmation(shop: Shop) -> None:

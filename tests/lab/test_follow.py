@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from threading import Thread
+from threading import enumerate as threads
 
 import httpx2
 import pytest
@@ -103,6 +105,21 @@ def test_traces_are_shown_as_they_come_and_it_is_said_where_all_is(system: Syste
         wait_until(lambda: traces(said) == ["a"], "the trace to be shown")
     for url in (system.traces_url, f"{system.url}/metrics"):
         assert url in said.getvalue()
+
+
+def test_a_ctrl_c_while_it_begins_leaves_nobody_following(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Thread):
+        def start(self) -> None:
+            super().start()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(follow, "Thread", Interrupted)
+    before = set(threads())
+    with pytest.raises(KeyboardInterrupt), following(system, Console(file=StringIO())):
+        pass
+    wait_until(lambda: set(threads()) <= before, "the end of who follows")
 
 
 def test_where_nothing_is_traced_nothing_is_said(followed: Checkpoint) -> None:

@@ -8,9 +8,8 @@ import aiohttp
 import procrastinate
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
-from sqlalchemy.exc import DBAPIError
 
-from app.database import engine
+from app.database import LOST, engine
 from app.jobs import give_up, queue
 from app.logs import log, open_log
 from app.settings import settings
@@ -45,7 +44,7 @@ async def rescue() -> None:
                     await give_up(job)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
         # Another worker was quicker, or the database is away.
-        except (ConnectorException, OSError, DBAPIError) as error:
+        except (ConnectorException, *LOST) as error:
             log.warning("no rescue", error=repr(error))
 
 

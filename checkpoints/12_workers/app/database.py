@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
+import asyncpg
 import orjson
 from fastapi import Depends
 from sqlalchemy import Row, Select, event, make_url
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from app.settings import settings
@@ -22,6 +23,9 @@ engine = create_async_engine(
 )
 reads = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement needs no BEGIN
 new_session = async_sessionmaker(engine, expire_on_commit=False)
+
+# How it ends when PostgreSQL goes. While a connection is being made, asyncpg speaks for itself.
+LOST = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 # An endpoint calls session.close() as soon as it has its rows, which gives the connection back.

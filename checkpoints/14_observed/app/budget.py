@@ -3,9 +3,8 @@
 import sys
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
-from app.database import reads
+from app.database import LOST, reads
 from app.settings import settings
 
 ROOM = text("""
@@ -23,7 +22,7 @@ async def check_budget() -> None:
     try:
         async with reads.connect() as connection:
             room: int = (await connection.execute(ROOM)).scalar_one()
-    except (OSError, DBAPIError):
+    except LOST:
         return  # nobody there yet, or not ready: /readyz says so
     processes = settings.instances * settings.web_concurrency
     workers = settings.workers * (settings.job_concurrency + settings.job_connections)

@@ -4,11 +4,12 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, cast
 
+import asyncpg
 import orjson
 from fastapi import Depends
 from sqlalchemy import Executable, PoolProxiedConnection, Row, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -36,6 +37,9 @@ engine = create_async_engine(
 )
 metrics.pool_in_use.set_function(cast(TimedPool, engine.pool).checkedout)
 reads = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement needs no BEGIN
+
+# How it ends when PostgreSQL goes. While a connection is being made, asyncpg speaks for itself.
+LOST = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class TracedSession(AsyncSession):
@@ -84,6 +88,7 @@ def record_statement(statement: str, context: Any, **_: Any) -> None:
 
 @event.listens_for(engine.sync_engine, "handle_error")
 def record_failure(failed: ExceptionContext) -> None:
-    if failed.execution_context:  # otherwise it was no statement that failed
+    # Of what SQLAlchemy asks a new connection by itself, the start is not told.
+    if started := getattr(failed.execution_context, "started", None):
         what = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
-        tracing.record_part("postgresql", failed.execution_context.started, **what)
+        tracing.record_part("postgresql", started, **what)

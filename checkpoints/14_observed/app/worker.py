@@ -13,11 +13,10 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
 from prometheus_client import Gauge, Histogram, start_http_server
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from app import metrics, tracing
-from app.database import engine, rows
+from app.database import LOST, engine, rows
 from app.jobs import give_up, queue
 from app.logs import log, open_log
 from app.settings import settings
@@ -80,14 +79,14 @@ async def rescue() -> None:
                     await give_up(job)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
         # Another worker was quicker, or the database is away.
-        except (ConnectorException, OSError, DBAPIError) as error:
+        except (ConnectorException, *LOST) as error:
             log.warning("no rescue", error=repr(error))
 
 
 async def watch_queue() -> None:
     """A queue that grows is the first that is seen of workers who do not keep up, or are gone."""
     while True:
-        with suppress(OSError, DBAPIError):  # the database is away; others say so
+        with suppress(*LOST):  # the database is away; others say so
             found = await rows(WAITING, {})
             waiting.clear()
             for task, count, _ in found:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, cast
 
+import asyncpg
 import orjson
 from fastapi import Depends
 from sqlalchemy import Executable, PoolProxiedConnection, Row, event, make_url
@@ -48,6 +49,9 @@ engine = create_async_engine(
 )
 metrics.pool_in_use.set_function(cast(TimedPool, engine.pool).checkedout)
 reads = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement needs no BEGIN
+
+# How it ends when PostgreSQL goes. While a connection is being made, asyncpg speaks for itself.
+LOST = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class TracedSession(AsyncSession):
@@ -100,7 +104,7 @@ def telling_when_away() -> Iterator[None]:
         if not error.connection_invalidated and not state.startswith(AWAY):
             raise
         raise DatabaseAway from error
-    except OSError as error:
+    except LOST as error:
         raise DatabaseAway from error
 
 
@@ -123,6 +127,7 @@ def record_statement(statement: str, context: Any, **_: Any) -> None:
 
 @event.listens_for(engine.sync_engine, "handle_error")
 def record_failure(failed: ExceptionContext) -> None:
-    if failed.execution_context:  # otherwise it was no statement that failed
+    # Of what SQLAlchemy asks a new connection by itself, the start is not told.
+    if started := getattr(failed.execution_context, "started", None):
         what = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
-        tracing.record_part("postgresql", failed.execution_context.started, **what)
+        tracing.record_part("postgresql", started, **what)

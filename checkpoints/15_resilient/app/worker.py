@@ -13,11 +13,10 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
 from prometheus_client import Gauge, Histogram, start_http_server
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from app import metrics, tracing
-from app.database import DatabaseAway, engine, rows
+from app.database import LOST, DatabaseAway, engine, rows
 from app.jobs import give_up, queue
 from app.logs import log, open_log
 from app.settings import settings
@@ -80,7 +79,7 @@ async def rescue() -> None:
                     await give_up(job)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
         # Another worker was quicker, or the database is away.
-        except (ConnectorException, OSError, DBAPIError) as error:
+        except (ConnectorException, *LOST) as error:
             log.warning("no rescue", error=repr(error))
 
 
