@@ -46,7 +46,7 @@ reads until the run is over.
 import re
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +146,7 @@ def count(servers: Servers, claim: Claim) -> Counted:
         told_before = told(system.app_log())
         with ThreadPoolExecutor(2) as pool:
             running = pool.submit(probe.run, plan)
-            threads = pool.submit(most_threads, system, running.done)
+            threads = pool.submit(most_threads, system, running)
             held = release(system, running.done) if claim.partners.get("hold") else None
             result = running.result()
         if pipe:
@@ -235,14 +235,14 @@ def told(log: str) -> tuple[int, int, int]:
     return slow, instances, connections
 
 
-def most_threads(system: System, done: Callable[[], bool]) -> int:
+def most_threads(system: System, running: Future[Result]) -> int:
     """The most threads the service's processes had together."""
     most, over = 0, False
     while not over:
-        over = done()  # then one look more: threads stay for a while
+        # Now and then, and once more when it is over: threads stay for a while.
+        over = bool(wait([running], timeout=0.1).done)
         with suppress(psutil.NoSuchProcess):  # a child that ended meanwhile: look again
             most = max(most, sum(process.num_threads() for process in system.processes()))
-        time.sleep(0.1)
     return most
 
 
