@@ -41,12 +41,16 @@ class Pace:
 
     starts: int
     enough: int
-    """After so many starts, a difference that nobody can doubt needs no more."""
+    """After so many starts, a workload whose difference nobody can doubt needs no more."""
     rounds: int
     """ABBA rounds for each workload and start; two pairs each."""
     slice_seconds: float
     warm_seconds: float
 
+
+PLAIN = 1.5
+"""Nobody can doubt a difference when the worst slice of one side is so many times as fast as the
+best of the other: ten times the bias of a start, beyond all the noise there was."""
 
 PACES: dict[Effort, Pace] = {
     "quick": Pace(starts=3, enough=2, rounds=1, slice_seconds=0.5, warm_seconds=0.4),
@@ -93,6 +97,9 @@ def compare_many(
     books = [Book(workload(name)) for name in names]
     with Probe() as one, Probe() as other:
         for start in range(pace.starts):
+            doubtful = [book for book in books if start < pace.enough or not book.beyond_doubt()]
+            if not doubtful:
+                break
             systems: dict[Side, System] = {
                 "a": System(a, size=size),
                 "b": System(b, directory, size=size),
@@ -102,11 +109,9 @@ def compare_many(
             done = start / pace.starts
             progress(f"start {start + 1} of {pace.starts}", done)
             with both(systems, (one, other)) as arms:
-                for number, book in enumerate(books):
-                    progress(book.workload.name, done + number / len(books) / pace.starts)
+                for number, book in enumerate(doubtful):
+                    progress(book.workload.name, done + number / len(doubtful) / pace.starts)
                     book.fill(arms, pace, start)
-            if start + 1 >= pace.enough and all(book.beyond_doubt() for book in books):
-                break
     mine = f" ({os.path.relpath(directory, ROOT)})" if directory else ""
     labels = Sides(a=a.label, b=b.label + mine)
     return [judge(labels, book.workload, effort, book.samples, book.differing) for book in books]
@@ -144,8 +149,8 @@ class Book:
                 break
 
     def beyond_doubt(self) -> bool:
-        """Whether the worst slice of one side is twice as fast as the best of the other."""
+        """Whether the worst slice of one side is plainly faster than the best of the other."""
         a, b = (
             [sample.throughput for sample in self.samples if sample.side == side] for side in "ab"
         )
-        return min(b) > 2 * max(a) or min(a) > 2 * max(b)
+        return min(b) > PLAIN * max(a) or min(a) > PLAIN * max(b)

@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lab import cli, progress, rolls, turn
+from lab.climb import LANES
 from stack.account import Account
 from stack.checkpoint import find
 from stack.errors import StackError
@@ -153,14 +154,14 @@ def test_ctrl_c_ends_an_up_in_order_and_who_has_asked_is_answered() -> None:
         assert up.wait(30) == 0
 
 
-def test_ctrl_c_ends_a_climb_that_counts_in_both_lanes_at_once(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_climb_that_counts_in_all_lanes_at_once(tmp_path: Path) -> None:
     command = [*SURGE, "climb", "--to", "02"]
     with (
         (tmp_path / "said").open("w+") as said,
         subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said) as climb,
     ):
         try:
-            while len(servers := services(climb.pid)) < 2:
+            while len(servers := services(climb.pid)) < LANES:
                 assert climb.poll() is None
                 time.sleep(0.05)
             climb.send_signal(signal.SIGINT)

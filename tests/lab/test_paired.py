@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,10 @@ def test_noise_that_leaves_everything_open_is_rejected() -> None:
 # The rest runs the protocol itself, on a service of five lines.
 
 APP = """
-import asyncio, os
+import asyncio
 async def app(scope, receive, send):
-    await asyncio.sleep({seconds})
+    is_list = scope["path"] == "/products"
+    await asyncio.sleep(0.01 if is_list else {seconds})
     await send({{"type": "http.response.start", "status": {status}}})
     await send({{"type": "http.response.body", "body": b"{body}"}})
 """
@@ -189,6 +191,19 @@ def test_slices_alternate_and_the_order_is_swapped_between_starts(make: Make) ->
     assert told == sorted(told)
     if row.rejected is None:  # a machine too busy to measure may say so, but nothing else
         assert row.verdict == "slower"
+
+
+def test_only_what_is_in_doubt_is_measured_once_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pace = replace(paired.PACES["quick"], starts=3)
+    monkeypatch.setitem(paired.PACES, "quick", pace)
+    one, other = make("one", 0.01), make("other", 0.1)
+    doubtful, plain = paired.compare_many(one, other, ["list", "detail"])
+    assert {s.start for s in doubtful.samples} == {0, 1, 2}
+    assert {s.start for s in plain.samples} == {0, 1}
+    [plain] = paired.compare_many(one, other, ["detail"])
+    assert {s.start for s in plain.samples} == {0, 1}
 
 
 def test_workloads_share_the_starts(make: Make) -> None:
