@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stack.account import account
-from stack.checkpoint import checkpoints
+from stack.checkpoint import checkpoints, find
 from stack.keeper import MARK
 from stack.paths import ROOT
 from stack.run import Run
@@ -65,3 +65,15 @@ def test_a_notebook_predicts_counts_and_measures(path: Path) -> None:
     source = "\n".join(cell.source for cell in code(read(path)))
     for verb in ("predict(", "count(", "measure(", "reveal("):
         assert verb in source
+
+
+@each
+def test_a_notebook_was_kept_with_the_questions_of_today(path: Path) -> None:
+    shown = "".join(
+        text
+        for cell in code(read(path))
+        for output in cell.outputs
+        for text in output.get("data", {}).get("text/markdown", "")
+    )
+    for asked in find(path.stem.partition("_")[0]).predictions:
+        assert shown.count(f"| {asked.question} |") == 2  # when it is asked, and with its answer

@@ -29,6 +29,13 @@ MUTANTS = {
         "        async with open_client() as client, client.get(",
         "partners.connections",
     ),
+    "a partner who is waited for on the loop": (
+        "app/partners.py",
+        "async with client.get(path, allow_redirects=False) as response:",
+        "__import__('urllib.request').request.urlopen(settings.partners_url + path)\n"
+        "        async with client.get(path, allow_redirects=False) as response:",
+        "loop.slow_callbacks",
+    ),
     "a loop that is held": (
         "app/products.py",
         "    product = await find(session, product_id, *DETAIL)\n",

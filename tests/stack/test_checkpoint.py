@@ -64,3 +64,15 @@ def test_a_step_touches_only_files_it_has() -> None:
     for step in checkpoints():
         for path in step.touches:
             assert (step.directory / path).exists(), f"{step.label} lists {path}"
+
+
+def test_a_prediction_has_one_truth() -> None:
+    for step in checkpoints():
+        for asked in step.predictions:
+            answers = [
+                claim.name
+                for claim in step.claims
+                if asked.truth in (claim.counter, f"{claim.workload}.{claim.counter}")
+            ]
+            measured = asked.truth.partition(".")[0] in step.shows
+            assert len(answers) == 1 or (measured and not answers), f"{step.label}: {asked.truth}"
