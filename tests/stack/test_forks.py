@@ -51,7 +51,8 @@ forks.use()
 child = run.serve("sleeper", ["sleeper"], None, {}, Path(sys.argv[1]))
 while not child.log.stat().st_size:
     time.sleep(0.01)
-print(run.id, run.directory, child.pid, psutil.Process(child.pid).ppid(), flush=True)
+for said in (run.id, run.directory, child.pid, psutil.Process(child.pid).ppid()):
+    print(said, flush=True)
 time.sleep(600)
 """
 
@@ -161,11 +162,13 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(folder)], stdout=subprocess.PIPE, text=True
     ) as owner:
-        assert owner.stdout
-        run, directory, child, server = owner.stdout.readline().split()
-        assert psutil.Process(int(server)).cmdline()[-1] == "stack.forkserver"
-        assert [process.pid for process in marked(run)] == [int(child)]
-        both = [psutil.Process(int(pid)) for pid in (child, server)]
-        owner.kill()
+        try:
+            assert owner.stdout
+            run, directory, child, server = [next(owner.stdout).strip() for _ in range(4)]
+            assert psutil.Process(int(server)).cmdline()[-1] == "stack.forkserver"
+            assert [process.pid for process in marked(run)] == [int(child)]
+            both = [psutil.Process(int(pid)) for pid in (child, server)]
+        finally:
+            owner.kill()
     wait_until(lambda: not any(map(lives, both)), "their ends")
     wait_until(lambda: not Path(directory).exists(), "the end of the run's folder")

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from lab.sql import wait_until
 from stack.keeper import marked
 
 OWNER = """
@@ -20,7 +20,8 @@ who = account()
 run = Run(who.home, who)
 nested = "import subprocess; subprocess.run(['sleep', '600'])"
 child = run.start("sleeper", [sys.executable, "-c", nested])
-print(run.id, run.directory, flush=True)
+for said in (run.id, run.directory):
+    print(said, flush=True)
 time.sleep(600)
 """
 
@@ -30,19 +31,14 @@ def owner() -> tuple[subprocess.Popen[str], str, Path]:
         [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
-    run, directory = process.stdout.readline().split()
-    while len(marked(run)) < 2:  # the child and its own child
-        time.sleep(0.01)
+    run, directory = [next(process.stdout).strip() for _ in range(2)]
+    wait_until(lambda: len(marked(run)) == 2, "the child and its own child")
     return process, run, Path(directory)
 
 
-def gone(run: str, directory: Path) -> bool:
-    deadline = time.monotonic() + 30
-    while marked(run) or directory.exists():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+def wait_until_gone(run: str, directory: Path) -> None:
+    wait_until(lambda: not marked(run), "the end of its processes")
+    wait_until(lambda: not directory.exists(), "the end of its folder")
 
 
 @pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"])
@@ -50,7 +46,7 @@ def test_nothing_is_left_after_the_owner_is_ended_by(signal_name: str) -> None:
     process, run, directory = owner()
     with process:
         os.killpg(process.pid, getattr(signal, signal_name))
-    assert gone(run, directory)
+    wait_until_gone(run, directory)
 
 
 def test_a_run_leaves_other_runs_alone() -> None:
@@ -58,16 +54,16 @@ def test_a_run_leaves_other_runs_alone() -> None:
     second, second_run, second_directory = owner()
     with first:
         first.kill()
-    assert gone(first_run, first_directory)
+    wait_until_gone(first_run, first_directory)
     third, third_run, third_directory = owner()
     with third:
         third.kill()
-    assert gone(third_run, third_directory)
+    wait_until_gone(third_run, third_directory)
     assert len(marked(second_run)) == 2
     assert second_directory.exists()
     with second:
         second.kill()
-    assert gone(second_run, second_directory)
+    wait_until_gone(second_run, second_directory)
 
 
 def keeper_of(process: subprocess.Popen[str]) -> psutil.Process:
@@ -85,7 +81,7 @@ def test_the_keeper_itself_ends() -> None:
     with process:
         process.kill()
     keeper.wait(30)
-    assert gone(run, directory)
+    wait_until_gone(run, directory)
 
 
 def test_whoever_comes_next_cleans_up_after_a_keeper_that_was_killed_with_its_owner() -> None:
@@ -100,4 +96,4 @@ def test_whoever_comes_next_cleans_up_after_a_keeper_that_was_killed_with_its_ow
     assert not directory.exists()
     with second:
         second.kill()
-    assert gone(second_run, second_directory)
+    wait_until_gone(second_run, second_directory)

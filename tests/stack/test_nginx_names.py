@@ -75,8 +75,10 @@ class Instance(BaseHTTPRequestHandler):
 def instance(address: str, port: int) -> Iterator[None]:
     with ThreadingHTTPServer((address, port), Instance) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        yield
-        server.shutdown()
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 @contextmanager
@@ -84,8 +86,10 @@ def nginx(files: Path, config: str) -> Iterator[subprocess.Popen[bytes]]:
     (files / "nginx.conf").write_text(config)
     command = [binary(), "-e", "stderr", "-p", str(files), "-c", "nginx.conf", "-g", "daemon off;"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        yield process
-        process.terminate()
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def test_a_name_that_points_elsewhere_is_followed_without_a_reload(tmp_path: Path) -> None:

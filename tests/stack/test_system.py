@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,8 +13,10 @@ import psutil
 import psycopg
 import pytest
 
+from lab.sql import wait_until
 from stack import attached, backing
 from stack.account import Account, account
+from stack.ask import port_of
 from stack.checkpoint import Checkpoint
 from stack.cluster import seed
 from stack.errors import StackError
@@ -93,7 +94,7 @@ def test_a_port_in_use_is_one_line_with_the_cure(smallest: Checkpoint) -> None:
     with (
         System(smallest, size="tiny") as system,
         pytest.raises(StackError, match=r"in use\. Choose another"),
-        System(smallest, size="tiny", port=int(system.url.rpartition(":")[2])),
+        System(smallest, size="tiny", port=port_of(system.url)),
     ):
         pass
 
@@ -133,15 +134,17 @@ def test_no_server_outlives_an_owner_ended_by(smallest: Checkpoint, signal_name:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
-        assert owner.stdout
-        directory = owner.stdout.readline().strip()
-        servers = psutil.Process(owner.pid).children(recursive=True)
-        assert len(servers) >= 5
-        owner.send_signal(getattr(signal, signal_name))
-    deadline = time.monotonic() + 30
-    while any(server.is_running() for server in servers) or Path(directory).exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        try:
+            assert owner.stdout
+            directory = owner.stdout.readline().strip()
+            servers = psutil.Process(owner.pid).children(recursive=True)
+            assert len(servers) >= 5
+            owner.send_signal(getattr(signal, signal_name))
+            owner.wait(60)
+        finally:
+            owner.kill()
+    wait_until(lambda: not any(server.is_running() for server in servers), "the servers' ends")
+    wait_until(lambda: not Path(directory).exists(), "the end of the run's folder")
 
 
 def test_a_server_of_your_own_is_used_and_left_clean(smallest: Checkpoint, own_server: str) -> None:
