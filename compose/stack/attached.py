@@ -16,9 +16,10 @@ from stack.errors import StackError
 from stack.seed.load import fingerprint, load
 
 VARIABLE = "SURGE_POSTGRES_URL"
+Server = psycopg.Connection[tuple[object, ...]]
 
 
-def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+def connect(url: str) -> Server:
     """Connect for statements that cannot run in a transaction.
 
     Raises:
@@ -27,7 +28,7 @@ def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=10)
     except psycopg.Error as error:
-        raise StackError(f"{VARIABLE} does not work: {str(error).splitlines()[-1]}") from None
+        raise StackError(f"{VARIABLE} does not work: {str(error).splitlines()[0]}") from None
 
 
 def named(url: str, database: str) -> str:
@@ -41,8 +42,7 @@ def seed(url: str, size: Size, progress: Callable[[int, int], None]) -> str:
     building = f"{template}_building"
     with connect(url) as server:
         server.execute("SELECT pg_advisory_lock(hashtext(%s))", [template])  # one builds it
-        there = server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template])
-        if there.fetchone():
+        if has(server, template):
             return template
         _run(server, "DROP DATABASE IF EXISTS {}", building)
         _run(server, "CREATE DATABASE {}", building)
@@ -56,8 +56,19 @@ def seed(url: str, size: Size, progress: Callable[[int, int], None]) -> str:
                 ) from None
         with psycopg.connect(named(url, building)) as connection:
             load(connection, size, progress)
-        _run(server, "ALTER DATABASE {} RENAME TO {}", building, template)
+        rename(server, building, template)
     return template
+
+
+def has(server: Server, database: str) -> bool:
+    """Whether the server has a database of this name."""
+    asked = "SELECT 1 FROM pg_database WHERE datname = %s"
+    return server.execute(asked, [database]).fetchone() is not None
+
+
+def rename(server: Server, old: str, new: str) -> None:
+    """Give a database its name, once it is what the name says."""
+    _run(server, "ALTER DATABASE {} RENAME TO {}", old, new)
 
 
 def copy(url: str, template: str, run: str) -> str:
@@ -73,9 +84,7 @@ def drop(url: str, run: str) -> None:
         _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", f"surge_{run}")
 
 
-def _run(
-    server: psycopg.Connection[tuple[object, ...]], statement: LiteralString, *names: str
-) -> None:
+def _run(server: Server, statement: LiteralString, *names: str) -> None:
     try:
         server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
     except psycopg.Error as error:

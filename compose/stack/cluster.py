@@ -86,8 +86,13 @@ def outcome(cluster: Path, scripts: Sequence[Path]) -> Path:
         cluster: where they ran on: what `seed` gave.
         scripts: SQL; what counts is what they say, not where they are.
     """
+    return cluster.with_name(f"{cluster.name}-{digest(scripts)}")
+
+
+def digest(scripts: Sequence[Path]) -> str:
+    """What tells these scripts from others."""
     text = b"".join(script.read_bytes() for script in scripts)
-    return cluster.with_name(f"{cluster.name}-{hashlib.sha256(text).hexdigest()[:8]}")
+    return hashlib.sha256(text).hexdigest()[:8]
 
 
 def run_script(url: str, script: Path) -> None:

@@ -7,7 +7,6 @@ python -m stack.container work      becomes its worker, or waits where the step 
 python -m stack.container beat      fails unless a worker has given a sign of life
 """
 
-import hashlib
 import os
 import signal
 import sys
@@ -19,12 +18,11 @@ from urllib.parse import urlsplit
 
 import psycopg
 import typer
-from psycopg import sql
 
 from stack import attached
 from stack.certificate import certify
 from stack.checkpoint import Checkpoint, Size, checkpoints, find
-from stack.cluster import run_script
+from stack.cluster import digest, run_script
 from stack.errors import StackError
 from stack.seed.data import COUNTS
 from stack.seed.load import fingerprint
@@ -55,8 +53,8 @@ def size() -> Size:
 
 def run_of(step: Checkpoint) -> str:
     """What tells the step's database from others: its number, the dataset and its own SQL."""
-    text = b"".join(script.read_bytes() for script in step.serve.scripts(step.directory))
-    return f"{step.number:02d}_{fingerprint(size())}_{hashlib.sha256(text).hexdigest()[:8]}"
+    own = digest(step.serve.scripts(step.directory))
+    return f"{step.number:02d}_{fingerprint(size())}_{own}"
 
 
 def url_of(database: str) -> str:
@@ -95,8 +93,7 @@ def seed() -> None:
     step, server = chosen(), url_of("postgres")
     run = run_of(step)
     with attached.connect(server) as connection:
-        there = "SELECT 1 FROM pg_database WHERE datname = %s"
-        if connection.execute(there, [f"surge_{run}"]).fetchone():
+        if attached.has(connection, f"surge_{run}"):
             return
     print(f"Making the data of {step.label}", flush=True)
     template = attached.seed(server, size(), lambda done, total: None)
@@ -105,8 +102,7 @@ def seed() -> None:
     for script in step.serve.scripts(step.directory):
         run_script(building, script)
     with attached.connect(server) as connection:
-        names = sql.Identifier(f"surge_{BUILDING}"), sql.Identifier(f"surge_{run}")
-        connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*names))
+        attached.rename(connection, f"surge_{BUILDING}", f"surge_{run}")
 
 
 @app.command()

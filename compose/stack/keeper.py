@@ -89,8 +89,12 @@ def main() -> None:
     shutil.rmtree(Path(folder), ignore_errors=True)
     if url := os.environ.get("SURGE_POSTGRES_URL"):
         from stack import attached  # only here: the usual keeper stays small
+        from stack.errors import StackError
 
-        attached.drop(url, run)
+        try:
+            attached.drop(url, run)
+        except StackError as error:
+            sys.exit(f"The database surge_{run} may be left behind. {error}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,11 @@ import psutil
 import pytest
 
 from lab.sql import wait_until
+from stack import attached
+from stack.account import account
 from stack.keeper import marked
+from stack.ports import free_port
+from stack.run import Run
 
 OWNER = """
 import sys, time
@@ -97,3 +101,15 @@ def test_whoever_comes_next_cleans_up_after_a_keeper_that_was_killed_with_its_ow
     with second:
         second.kill()
     wait_until_gone(second_run, second_directory)
+
+
+def test_a_server_of_your_own_that_has_gone_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(attached.VARIABLE, f"postgresql://you@127.0.0.1:{free_port()}/postgres")
+    who = account()
+    run = Run(who.home, who)
+    run.close()
+    said = capfd.readouterr().err
+    assert said.startswith(f"The database surge_{run.id} may be left behind. SURGE_POSTGRES_URL ")
+    assert said.count("\n") == 1
