@@ -2,7 +2,10 @@
 
 import http.client
 import json
+from typing import Any
 from urllib.parse import urlencode, urlsplit
+
+from stack.errors import StackError
 
 
 def ask(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
@@ -26,11 +29,27 @@ def port_of(url: str) -> int:
 
 
 def partner_stats(partners_url: str) -> dict[str, int]:
-    """What the partner stub has counted; see `stack.partners`."""
-    found: dict[str, int] = json.loads(ask(port_of(partners_url), "/stats")[1] or "{}")
-    return found
+    """What the partner stub has counted; see `stack.partners`.
+
+    Raises:
+        StackError: it does not answer.
+    """
+    return _of_partners(partners_url, "/stats")
 
 
 def turn(partners_url: str, **dials: str | float | bool) -> None:
-    """Turn the partner stub's dials while it runs; see `stack.partners`."""
-    ask(port_of(partners_url), f"/settings?{urlencode(dials)}", "PUT")
+    """Turn the partner stub's dials while it runs; see `stack.partners`.
+
+    Raises:
+        StackError: there is no such dial, or it does not go so far.
+    """
+    _of_partners(partners_url, f"/settings?{urlencode(dials)}", "PUT")
+
+
+def _of_partners(url: str, path: str, method: str = "GET") -> dict[str, Any]:
+    status, body = ask(port_of(url), path, method)
+    if status != 200:
+        said = f"{status} {body.decode()}" if status else "nothing"
+        raise StackError(f"The partners at {url} answered {said}")
+    found: dict[str, Any] = json.loads(body)
+    return found

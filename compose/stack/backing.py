@@ -36,14 +36,13 @@ class Backing:
         self.partners_url = self.traces_url = ""
         self.cache_prefix = "shop"
 
-    def start_partners(self, dials: Mapping[str, float | bool]) -> None:
+    def start_partners(self) -> None:
         """Start the partner stub; it comes up while others do."""
-        variables = {f"PARTNERS_{name.upper()}": str(value) for name, value in dials.items()}
-        self.partners_url = self._serve_stub("partners", variables)
+        self.partners_url = self._serve_stub("partners")
 
     def start_traces(self) -> None:
         """Start the trace receiver; it comes up while others do."""
-        self.traces_url = self._serve_stub("traces", {})
+        self.traces_url = self._serve_stub("traces")
 
     def wait_for_stubs(self) -> None:
         """Wait until partners and trace receiver answer, whichever there are."""
@@ -53,11 +52,12 @@ class Backing:
 
     def reset_partners(self, dials: Mapping[str, float | bool]) -> None:
         """Zero what they counted, once nobody is owed a quote, and turn their dials back."""
+        url, port = self.partners_url, port_of(self.partners_url)
         self.children["partners"].wait_until(
-            lambda: partner_stats(self.partners_url).get("in_flight") == 0
+            lambda: answers(port) and partner_stats(url)["in_flight"] == 0
         )
-        ask(port_of(self.partners_url), "/reset", "POST")
-        turn(self.partners_url, **dials)
+        ask(port, "/reset", "POST")
+        turn(url, **dials)
 
     def reset_traces(self) -> None:
         """Forget the traces that were received."""
@@ -121,9 +121,9 @@ class Backing:
         self.end_postgres()
         self._serve_database(port_of(self.database_url))
 
-    def _serve_stub(self, name: str, variables: Mapping[str, str]) -> str:
+    def _serve_stub(self, name: str) -> str:
         port = free_port()
-        child = self.run.serve(name, [f"stack.{name}"], port, variables)
+        child = self.run.serve(name, [f"stack.{name}"], port, {})
         self.undo.callback(child.stop, signal.SIGKILL)  # it has nothing to put in order
         self.children[name] = child
         return f"http://127.0.0.1:{port}"

@@ -203,7 +203,8 @@ def turn(change: dict[str, str]) -> tuple[int, Any]:
             name: Dials.model_validate({**dials[name].model_dump(), **change}) for name in chosen
         }
     except ValidationError as error:
-        return 422, {"error": error.errors()[0]["msg"]}
+        first = error.errors()[0]
+        return 422, {"error": f"{first['loc'][0]}: {first['msg']}"}
     dials.update(turned)
     if any(dial.hold for dial in dials.values()):
         released.clear()

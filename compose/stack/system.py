@@ -11,7 +11,7 @@ from typing import Self
 import psutil
 
 from stack.account import account
-from stack.ask import ask, port_of
+from stack.ask import ask, port_of, turn
 from stack.backing import Backing
 from stack.checkpoint import Checkpoint, Size
 from stack.errors import StackError
@@ -204,7 +204,7 @@ class System:
         self.backing = Backing(self.run, self._stack)
         services = self.checkpoint.serve.services
         if "partners" in services:
-            self.backing.start_partners(self.partners)
+            self.backing.start_partners()
         if "traces" in services:
             self.backing.start_traces()
         if "redis" in services:
@@ -214,6 +214,8 @@ class System:
             scripts = self.checkpoint.serve.scripts(self.directory)
             self.backing.start_postgres(self.size, scripts, ours, self.max_connections)
         self.backing.wait_for_stubs()  # last: they come up while PostgreSQL does
+        if "partners" in services:
+            turn(self.backing.partners_url, **self.partners)
         self.database_url = self.backing.database_url
         self.instruments_url = self.backing.instruments_url
         self.redis_url, self.cache_prefix = self.backing.redis_url, self.backing.cache_prefix

@@ -10,7 +10,10 @@ import httpx2
 import pytest
 from stubs import started
 
+from stack.ask import partner_stats, turn
+from stack.errors import StackError
 from stack.partners import PARTNERS, quote
+from stack.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,12 @@ def test_the_traces_of_callers_are_counted(stub: httpx2.Client) -> None:
 )
 def test_a_wrong_dial_is_refused(stub: httpx2.Client, change: str) -> None:
     assert stub.put(f"/settings?{change}").status_code == 422
+    with pytest.raises(StackError, match="answered 422"):
+        turn(str(stub.base_url), **dict([change.split("=")]))
+
+
+def test_whoever_does_not_answer_is_no_partner() -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for asked in (turn, partner_stats):
+        with pytest.raises(StackError, match="answered nothing"):
+            asked(nobody)

@@ -108,6 +108,14 @@ def test_a_service_that_does_not_start_leaves_its_last_words(smallest: Checkpoin
         pass
 
 
+def test_a_dial_that_the_partners_do_not_have_is_one_line(smallest: Checkpoint) -> None:
+    with (
+        pytest.raises(StackError, match=r"answered 422 .*latency: Extra inputs are not permitted"),
+        System(smallest, size="tiny", partners={"latency": 5}),
+    ):
+        pass
+
+
 def test_faulty_sql_is_named(smallest: Checkpoint) -> None:
     (smallest.directory / "extra.sql").write_text("CREATE TABEL extra ()")
     with (
