@@ -24,7 +24,6 @@ import json
 import os
 import random
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from itertools import count
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
@@ -32,16 +31,15 @@ from urllib.parse import parse_qsl
 import typer
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from stack.asgi import reply, whole
 
 PARTNERS = ("meridian", "northwind", "tradepost")
 MAIL = "mail"
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """Version, trace, the caller's own span, flags (W3C Trace Context)."""
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Dials(BaseModel):
@@ -133,7 +131,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         case ["mail", "messages"] if scope["method"] == "POST":
             note_trace(scope)
             key = dict(scope["headers"]).get(b"idempotency-key", b"").decode("latin-1")
-            status, body = await mail(key, (await receive())["body"])
+            status, body = await mail(key, await whole(receive))
         case ["mail", "messages"]:
             status, body = 200, stats.messages
         case ["settings"] if scope["method"] == "PUT":
@@ -145,10 +143,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             status, body = 200, stats.as_dict()
         case _:
             status, body = 404, {"error": "unknown path"}
-    content = json.dumps(body).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    await reply(send, status, "application/json", json.dumps(body).encode())
 
 
 def note_trace(scope: Scope) -> None:

@@ -17,7 +17,6 @@ twice is one. It is written on bare ASGI to cost little beside the service, and 
 
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -25,7 +24,9 @@ import typer
 import uvicorn
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from starlette.types import Receive, Scope, Send
 
+from stack.asgi import reply, whole
 from stack.spans import Span, read
 from stack.tracestore import SPANS, Store
 from stack.trees import draw
@@ -35,9 +36,6 @@ INVALID_ARGUMENT = 3
 """What gRPC calls a request that nobody can read; OTLP's answers name errors as gRPC does."""
 PROTOBUF, JSON, TEXT = "application/x-protobuf", "application/json", "text/plain; charset=utf-8"
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Answer = tuple[int, str, bytes]
 
 
@@ -68,19 +66,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             status, kind, content = as_text("\n\n".join(trees) or "No trace has come yet.")
         case _:
             status, kind, content = as_text("There is no such trace here, and no such page.", 404)
-    about = [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(content))]
-    await send({"type": "http.response.start", "status": status, "headers": about})
-    await send({"type": "http.response.body", "body": content})
-
-
-async def whole(receive: Receive) -> bytes:
-    """The body of a request."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
+    await reply(send, status, kind, content)
 
 
 def take(body: bytes, headers: dict[str, str]) -> Answer:

@@ -92,6 +92,17 @@ def test_the_traces_of_callers_are_counted(stub: httpx2.Client) -> None:
     assert stub.get("/stats").json()["traces"] == 0
 
 
+def test_a_message_may_come_in_pieces(stub: httpx2.Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        for piece in (b'{"to": ', b'"you"}'):
+            yield piece
+            time.sleep(0.1)
+
+    taken = stub.post("/mail/messages", headers={"idempotency-key": "k"}, content=pieces())
+    assert taken.status_code == 202
+    assert stub.get("/mail/messages").json() == {"k": {"to": "you"}}
+
+
 @pytest.mark.parametrize(
     "change", ["latency_ms=-1", "error_rate=2", "hold=perhaps", "colour=red", "partner=nobody"]
 )
