@@ -11,8 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from stack.checkpoint import Size
 from stack.errors import StackError
+from stack.seed.data import Size
 from stack.seed.load import fingerprint, load
 
 VARIABLE = "SURGE_POSTGRES_URL"

@@ -11,13 +11,13 @@ from pathlib import Path
 from stack import attached, postgres, valkey
 from stack.account import Account, account
 from stack.ask import ask, partner_stats, port_of, turn
-from stack.checkpoint import Size
 from stack.cluster import Progress, after, outcome, run_script, seed
 from stack.errors import StackError
 from stack.keeper import MARK
 from stack.ports import free_port
 from stack.postgres import RESERVED_CONNECTIONS
 from stack.run import Child, Run
+from stack.seed.data import Size
 
 
 class Backing:

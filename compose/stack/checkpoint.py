@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stack.errors import StackError
 from stack.paths import CHECKPOINTS
-
-Size = Literal["full", "tiny"]
+from stack.seed.data import Size as Size  # lab has it from here
 
 
 class Part(BaseModel):

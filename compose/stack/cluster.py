@@ -12,11 +12,11 @@ import psycopg
 from psycopg import sql
 
 from stack.account import Account
-from stack.checkpoint import Size
 from stack.errors import StackError
 from stack.keeper import MARK
 from stack.postgres import DATABASE, INSTRUMENTS, OWNER, start
 from stack.run import Run
+from stack.seed.data import Size
 from stack.seed.load import fingerprint, load
 
 Progress = Callable[[int, int], None]

@@ -21,10 +21,10 @@ import typer
 
 from stack import attached
 from stack.certificate import certify
-from stack.checkpoint import Checkpoint, Size, checkpoints, find
+from stack.checkpoint import Checkpoint, checkpoints, find
 from stack.cluster import digest, run_script
 from stack.errors import StackError
-from stack.seed.data import COUNTS
+from stack.seed.data import COUNTS, Size
 from stack.seed.load import fingerprint
 
 BUILDING = "building"

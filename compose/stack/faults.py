@@ -36,8 +36,6 @@ class FaultProxy:
         self._parts = parts
         self.delay = 0.0
         self.port = 0
-        self.accepted = 0
-        """Connections that came here so far."""
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
         self._flows = asyncio.Event()
@@ -105,7 +103,6 @@ class FaultProxy:
         await asyncio.sleep(0)  # the transports say goodbye in the next turn
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
         task = asyncio.current_task()
         assert task
         writers = self._open[task] = [writer]

@@ -77,10 +77,10 @@ class Child:
                 )
             time.sleep(0.02)
 
-    def last_words(self, lines: int = 5) -> str:
+    def last_words(self) -> str:
         """The end of the log, for an error message; without small talk."""
         said = self.log.read_text(errors="replace").splitlines()
-        return "\n".join([line for line in said if line and not line.startswith("INFO:")][-lines:])
+        return "\n".join([line for line in said if line and not line.startswith("INFO:")][-5:])
 
     def stop(self, signal_number: int) -> None:
         """Ask the process to end, wait, then insist."""
