@@ -68,6 +68,15 @@ def test_a_notebook_predicts_counts_and_measures(path: Path) -> None:
 
 
 @each
+def test_a_notebook_was_kept_with_claims_that_hold(path: Path) -> None:
+    own = f'count("{path.stem.partition("_")[0]}")'
+    [cell] = [cell for cell in code(read(path)) if own in cell.source.splitlines()]
+    [output] = cell.outputs
+    assert "✓" in output.data["text/markdown"]
+    assert "✕" not in output.data["text/markdown"]
+
+
+@each
 def test_a_notebook_was_kept_with_the_questions_of_today(path: Path) -> None:
     shown = "".join(
         text

@@ -117,3 +117,7 @@ def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
         for _ in range(2 * OPENS):
             client.get("/products/7/offers", headers={"Request-Timeout": "0.1"})
         assert missing(client) == []
+        told = numbers(system)
+    count = "partner_request_duration_seconds_count"
+    assert told[count, "given up", "meridian"] > 0  # and no alert about a partner who is well
+    assert told[count, "timeout", "meridian"] == told[count, "failed", "meridian"] == 0

@@ -23,7 +23,7 @@ def test_the_message_does_the_sum_and_its_cure_works(step: Checkpoint) -> None:
     with pytest.raises(StackError) as refused, System(step, size="tiny", max_connections=40):
         pass
     said = str(refused.value)
-    assert "2 processes x 20 connections + 6 for workers + 5 for others" in said
+    assert "2 processes x 20 connections + 7 for workers + 5 for others" in said
     assert "more than the 40" in said
     assert "Traceback" not in said
     cure = re.search(r"POOL_SIZE to (\d+)", said)

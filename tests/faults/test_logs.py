@@ -93,6 +93,25 @@ def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
         assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
+@pytest.mark.parametrize("step", teaching("batching", "observed"), ids=lambda step: step.label)
+def test_who_waits_for_nothing_is_logged_with_the_wait(step: Checkpoint) -> None:
+    with (
+        alone(step) as system,
+        httpx2.Client(base_url=system.urls[0], timeout=30) as client,
+        ThreadPoolExecutor(1) as shopper,
+        psycopg.connect(system.database_url) as other,
+    ):
+        other.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
+        looking = shopper.submit(client.get, "/products/99999")
+        time.sleep(0.5)
+        assert not looking.done()
+        other.rollback()
+        assert looking.result().status_code == 404
+        system.end_app()
+        [line] = [one for one in lines(system.log()) if one.get("path") == "/products/99999"]
+        assert line["milliseconds"] >= 400
+
+
 @each
 def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) -> None:
     with LogPipe() as pipe:

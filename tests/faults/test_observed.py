@@ -79,6 +79,23 @@ def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) ->
 
 
 @each
+def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
+    with (
+        shop(step, instances=1, worker=False) as (system, client),
+        ThreadPoolExecutor(5) as shoppers,
+        psycopg.connect(system.database_url) as other,
+    ):
+        other.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
+        looking = [shoppers.submit(client.get, f"/products/{number}") for number in range(1, 6)]
+        active = "http_server_active_requests"
+        itself = 1  # to look takes a request, too
+        wait_until(lambda: numbers(system)[active,] == itself + 5, "five who look")
+        other.rollback()
+        assert {look.result().status_code for look in looking} == {200}
+        assert numbers(system)[active,] == itself
+
+
+@each
 def test_garbage_makes_no_series(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client), Probe() as probe:
 

@@ -1,10 +1,11 @@
 """`checkpoint.toml` is read strictly, and a mistake in it is one line for a person."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from stack.checkpoint import before, checkpoints, find, read
+from stack.checkpoint import Checkpoint, before, checkpoints, find, read
 from stack.errors import StackError
 
 GOOD = """
@@ -60,10 +61,21 @@ def test_a_folder_without_the_file_is_named(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_a_step_touches_only_files_it_has() -> None:
-    for step in checkpoints():
-        for path in step.touches:
-            assert (step.directory / path).exists(), f"{step.label} lists {path}"
+def test_a_step_touches_what_it_says_and_nothing_else() -> None:
+    for below, step in pairwise(checkpoints()):
+        differ = {
+            str(path)
+            for path in files(below) | files(step)
+            if not (below.directory / path).exists()
+            or not (step.directory / path).exists()
+            or (below.directory / path).read_bytes() != (step.directory / path).read_bytes()
+        }
+        assert differ == set(step.touches), step.label
+
+
+def files(step: Checkpoint) -> set[Path]:
+    code = [*step.directory.rglob("*.py"), *step.directory.rglob("*.sql")]
+    return {path.relative_to(step.directory) for path in code}
 
 
 def test_a_prediction_has_one_truth() -> None:

@@ -96,7 +96,8 @@ async def confirm_order(context: procrastinate.JobContext, order_id: int) -> Non
 
 
 async def give_up(job: Job) -> None:
-    """The last try has failed. The job stays in the queue's table as `failed`, to be looked at."""
+    """The last try has failed. The job stays in the queue's table, as `failed` or, if it was called
+    off when its worker stopped, as `aborted`."""
     log.warning("job given up", job=job.id, task=job.task_name, **job.task_kwargs)
     if job.task_name == make_report.name:
         await note(job.task_kwargs["report_id"], status="failed")

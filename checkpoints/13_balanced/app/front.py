@@ -30,7 +30,7 @@ class DetailsFirst:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
+        started = scope["started"] = time.perf_counter()
         given = dict(scope["headers"])
         found: Found = "hit"
         answer = memory.spelled(url(scope))

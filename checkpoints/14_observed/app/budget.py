@@ -11,6 +11,7 @@ ROOM = text("""
     SELECT current_setting('max_connections')::int - current_setting('reserved_connections')::int
         - current_setting('superuser_reserved_connections')::int
 """)
+LISTENING = 1  # a connection of each worker's own, on which it hears of new jobs
 
 
 class OverBudget(Exception):
@@ -25,7 +26,7 @@ async def check_budget() -> None:
     except LOST:
         return  # nobody there yet, or not ready: /readyz says so
     processes = settings.instances * settings.web_concurrency
-    workers = settings.workers * (settings.job_concurrency + settings.job_connections)
+    workers = settings.workers * (settings.job_concurrency + settings.job_connections + LISTENING)
     most = (room - workers - settings.other_connections) // processes
     if settings.pool_size > most:
         cure = f"Set POOL_SIZE to {most}" if most > 0 else "Run fewer processes"

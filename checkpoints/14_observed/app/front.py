@@ -32,7 +32,7 @@ class DetailsFirst:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
+        started = scope["started"] = time.perf_counter()
         given = dict(scope["headers"])
         parent = tracing.begin(scope, given)
         if scope["method"] != "GET":
@@ -45,7 +45,7 @@ class DetailsFirst:
             answer = None
         elif answer is None and (plain := DETAIL.fullmatch(url(scope))):
             try:
-                with tracing.follow(parent, f"GET {ONE}"):
+                with tracing.follow(parent, f"GET {ONE}"), metrics.active.track_inprogress():
                     has_span = True
                     answer, found = await details.get(int(plain[1]))
                     memory.learn(url(scope), details.key_of(int(plain[1])))

@@ -21,7 +21,7 @@ class ObserveRequests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
+        started = scope.get("started") or time.perf_counter()
         status = 500
         given = dict(scope["headers"])
         name, parent = request_id(given.get(b"x-request-id")), tracing.begin(scope, given)

@@ -23,8 +23,7 @@ class Settings(BaseSettings):
     """Connections to PostgreSQL that each process may hold."""
 
     other_connections: int = 5
-    """Connections left to others: migrations, a psql prompt, the readiness check, and the one on
-    which each worker hears of new jobs."""
+    """Connections left to others: migrations, a psql prompt, the readiness check."""
 
     pool_timeout: float = 10.0
     """Seconds a request may wait for a connection before it is turned away."""

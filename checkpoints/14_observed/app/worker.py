@@ -84,7 +84,7 @@ async def rescue() -> None:
 
 
 async def watch_queue() -> None:
-    """A queue that grows is the first that is seen of workers who do not keep up, or are gone."""
+    """A queue that grows is the first that is seen of workers who do not keep up."""
     while True:
         with suppress(*LOST):  # the database is away; others say so
             found = await rows(WAITING, {})

@@ -24,8 +24,8 @@ LEASE = b"lease "  # stands where an answer will, while somebody fetches it
 LEASE_SECONDS = 5  # longer than any look at the database should take
 CHANGES = f"{settings.cache_prefix}:changes"  # where all instances listen
 
-redis = Redis(
-    connection_pool=BlockingConnectionPool.from_url(
+redis = Redis.from_pool(
+    BlockingConnectionPool.from_url(
         settings.redis_url,
         max_connections=settings.cache_connections,
         timeout=settings.cache_timeout,

@@ -58,7 +58,7 @@ async def ready() -> Readiness | Response:
 
 
 async def database_answers() -> bool:
-    """Looked up once a second, however many ask: a look takes a connection beyond the budget."""
+    """Looked up once a second, however many ask: a look takes one of the few other connections."""
     async with look:
         if time.monotonic() > state.seen_at + 1:
             try:

@@ -42,22 +42,23 @@ async def retried(call: Callable[[], Awaitable[Got]], on: type[Exception]) -> Go
     budget.called()
     try:
         return await call()
-    except on:  # the usual case need not pay for stamina
-        if not budget.take():
-            raise
+    except on as error:  # the usual case need not pay for stamina
+        failed = error
 
     def again(error: Exception) -> bool:
-        return isinstance(error, on) and attempt.num < settings.retries and budget.take()
+        return isinstance(error, on) and attempt.num <= settings.retries and budget.take()
 
     async for attempt in stamina.retry_context(
         on=again,
-        attempts=settings.retries,
+        attempts=1 + settings.retries,
         timeout=max(0.0, left()),
         wait_initial=0.05,
         wait_max=1.0,
         wait_jitter=0.05,
     ):
-        metrics.retried.labels("read").inc()
         with attempt:
+            if attempt.num == 1:
+                raise failed  # that was ours; now it waits before each of its own
+            metrics.retried.labels("read").inc()
             return await call()
     raise AssertionError("stamina gives an answer or raises")

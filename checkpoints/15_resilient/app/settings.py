@@ -23,8 +23,7 @@ class Settings(BaseSettings):
     """Connections to PostgreSQL that each process may hold."""
 
     other_connections: int = 5
-    """Connections left to others: migrations, a psql prompt, the readiness check, and the one on
-    which each worker hears of new jobs."""
+    """Connections left to others: migrations, a psql prompt, the readiness check."""
 
     request_seconds: float = 10.0
     """Seconds that a request may take. Its caller may give it less, not more."""
