@@ -118,15 +118,17 @@ def test_up_serves_until_it_is_ended_and_leaves_nothing(ending: signal.Signals) 
     pipe = subprocess.PIPE
     slow = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(command, env=slow, stdout=pipe, stderr=pipe, text=True) as up:
-        assert up.stdout
-        while not (line := up.stdout.readline()).startswith("ready "):
-            assert up.poll() is None
-        assert line.split()[1] == f"http://127.0.0.1:{port}"
-        assert httpx2.get(f"http://127.0.0.1:{port}/products/1").status_code == 200
-        assert surge("up", "01", "--port", str(port), "--size", "tiny").returncode == 2
-        servers = psutil.Process(up.pid).children(recursive=True)
-        assert all("PYTHONDONTWRITEBYTECODE" not in server.environ() for server in servers)
-        up.send_signal(ending)
+        try:
+            assert up.stdout
+            while not (line := up.stdout.readline()).startswith("ready "):
+                assert up.poll() is None
+            assert line.split()[1] == f"http://127.0.0.1:{port}"
+            assert httpx2.get(f"http://127.0.0.1:{port}/products/1").status_code == 200
+            assert surge("up", "01", "--port", str(port), "--size", "tiny").returncode == 2
+            servers = psutil.Process(up.pid).children(recursive=True)
+            assert all("PYTHONDONTWRITEBYTECODE" not in server.environ() for server in servers)
+        finally:
+            up.send_signal(ending)
         up.wait(30)
     deadline = time.monotonic() + 30
     while any(server.is_running() for server in servers):
