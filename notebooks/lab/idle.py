@@ -55,10 +55,10 @@ def room(many: int) -> int:
     Raises:
         StackError: the machine cannot hold them all, and why.
     """
-    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if not sys.platform.startswith("linux"):
         raise StackError("Only Linux has more than one loopback address to begin with.")
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if psutil.virtual_memory().available < many * BYTES:
         raise StackError(f"{many:,} connections may take {many * BYTES / 1e9:.1f} GB of memory.")
     for name, each in (("fs/file-max", 2), ("net/netfilter/nf_conntrack_max", 1)):
@@ -97,7 +97,11 @@ def experiment(many: int, seconds: float = 5) -> dict[str, object]:
             )
             for n in range(1, holders + 1)
         ]
-        found["opened"] = sum(int(next(one.stdout or iter(["0"]))) for one in pipes)
+        opened = 0
+        for one in pipes:
+            assert one.stdout
+            opened += int(one.stdout.readline())
+        found["opened"] = opened
         with_them = probe.run(plan)
         found |= {"reads with them": with_them.good, "errors": with_them.errors}
         found["still open"] = sum(int(one.communicate("\n")[0]) for one in pipes)

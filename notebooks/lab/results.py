@@ -23,7 +23,8 @@ COMMITTED = ROOT / "notebooks" / "results"
 Effort = Literal["quick", "full"]
 Verdict = Literal["faster", "slower", "cannot tell"]
 Tiers = dict[str, float]
-"""CPU milliseconds per request, by tier: client, proxy, app, database, cache, partners."""
+"""CPU milliseconds per request, by tier: client, proxy, app, worker, database, cache, partners,
+traces."""
 
 T = TypeVar("T")
 
