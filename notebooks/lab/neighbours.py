@@ -2,9 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from math import inf
 
 from lab import cost
-from lab.plan import Plan
+from lab.plan import Plan, Result
 from lab.probe import Probe
 from lab.shop import Shop
 from lab.sql import wait_until
@@ -22,14 +23,29 @@ def looks(shop: Shop, reads: float, reports: float, seconds: int) -> list[str]:
         other.run(replace(asks, rate=None, count=2, connections=1))
         wait_until(lambda: _made(shop) == warm, "two reports to be made")
         before = cost.read(shop.system.pids())
-        if reports:
-            pool.submit(other.run, asks)
-        waits = reader.run(look).latencies
+        asking = pool.submit(other.run, asks) if reports else None
+        looked = reader.run(look)
         spent = cost.between(before, cost.read(shop.system.pids())).tiers
         made = _made(shop) - warm
-    times = [percentile(waits, part) / 1e6 for part in (50, 99, 100)]
+        asked = _asked(asking.result()) if asking else "0"
     cpu = [f"{spent.get(tier, 0):.1f} s" for tier in ("app", "worker")]
-    return [*map(number, (*times, reports * seconds, made)), *cpu]
+    return [*_waits(looked), asked, number(made), *cpu]
+
+
+def _waits(looked: Result) -> list[str]:
+    """The wait in the middle, the 99th percentile and the longest.
+
+    Who got no good answer waited longest of all: to leave them out would hide what they met.
+    """
+    waits = [*looked.latencies, *[inf] * looked.bad]
+    found = [percentile(waits, part) for part in (50, 99, 100)]
+    return [f"{looked.bad:,} failed" if wait == inf else number(wait / 1e6) for wait in found]
+
+
+def _asked(asked: Result) -> str:
+    """How many reports were asked for, and how many of these requests failed, if any did."""
+    failed = f", {asked.bad:,} failed" if asked.bad else ""
+    return number(asked.good + asked.bad) + failed
 
 
 def _made(shop: Shop) -> int:
