@@ -188,13 +188,13 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Prove your version: the contract, then the counter claims, up to the first failure."""
+    if watch and as_json:
+        raise typer.BadParameter("--watch shows every run; leave out --json.")
     step = find(which)
     directory = None if reference else turn.existing(turn.folder(step))
     quiet = errors if as_json else console
     for size in ("tiny", "full"):
         dataset.prepare(size, quiet)
-    if watch and as_json:
-        raise typer.BadParameter("--watch shows every run; leave out --json.")
     if watch:
         turn.watch(step, directory or step.directory, console)
     passed = turn.report(step, directory, console, as_json=as_json)

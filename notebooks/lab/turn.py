@@ -127,7 +127,9 @@ def show(finding: Finding, console: Console) -> None:
 def watch(checkpoint: Checkpoint, directory: Path, console: Console) -> None:
     """Check again on every save, until Ctrl-C."""
     ours = watchfiles.PythonFilter(extra_extensions=[".sql", ".toml", ".template"])
-    for saved in chain([None], watchfiles.watch(directory, watch_filter=ours)):
+    saves = watchfiles.watch(directory, watch_filter=ours, rust_timeout=100, yield_on_timeout=True)
+    next(saves)  # it watches from here on: what is saved during the first check is not lost
+    for saved in chain([None], filter(None, saves)):
         if saved:
             console.rule(time.strftime("%H:%M:%S"))
         try:

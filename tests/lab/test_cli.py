@@ -62,6 +62,7 @@ def test_every_command_explains_itself(runner: CliRunner, command: str) -> None:
         ["diff", "01", "x"],
         ["compare", "04", "05", "--workload", "nonesuch"],
         ["check", "05", "--json"],
+        ["check", "05", "--reference", "--watch", "--json"],
         ["start", "01"],
         ["load", "01", "--journey", "nonesuch"],
         ["load", "01", "--journey", "surge", "--time", "2"],
