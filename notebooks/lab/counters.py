@@ -60,7 +60,8 @@ from lab.plan import Plan, Result
 from lab.probe import Probe
 from lab.results import ClaimRow
 from lab.servers import Servers
-from lab.sql import Ledger, wait_until
+from lab.sql import Ledger
+from lab.waiting import wait_until
 from stack.ask import partner_stats, turn
 from stack.checkpoint import Checkpoint, Claim
 from stack.errors import StackError

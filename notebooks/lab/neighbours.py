@@ -8,8 +8,8 @@ from lab import cost
 from lab.plan import Plan, Result
 from lab.probe import Probe
 from lab.shop import Shop
-from lab.sql import wait_until
 from lab.stats import percentile
+from lab.waiting import wait_until
 from lab.words import number
 
 

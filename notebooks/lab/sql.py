@@ -7,7 +7,6 @@ are stable and wrong; so they are read when the service's backends are gone.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, LiteralString, Self
@@ -15,10 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 
-from stack.errors import StackError
+from lab.waiting import wait_until
 from stack.system import System
-
-PATIENCE = 60.0
 
 # What drivers ask the catalogue or set, once per connection, is not the service's work; and where
 # the service's role is ours as well, nor is what we ask here.
@@ -102,16 +99,3 @@ class Ledger:
 
     def _wait(self, what: str, count: LiteralString) -> None:
         wait_until(lambda: self._row(count, self.role) == (0,), what)
-
-
-def wait_until(done: Callable[[], bool], what: str) -> None:
-    """Ask again and again.
-
-    Raises:
-        StackError: it took too long.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        if time.monotonic() > deadline:
-            raise StackError(f"Waited {PATIENCE:.0f} s for {what}, in vain.")
-        time.sleep(0.01)

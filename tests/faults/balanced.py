@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from steps import teaching
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.system import System
 
 BALANCED = teaching("balanced")

@@ -15,7 +15,7 @@ from caches import stopped
 from crowds import KEPT_NOWHERE, Act, crowd, order
 from steps import alone
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
 from stack.nginx import USUAL
 from stack.system import System

@@ -9,8 +9,8 @@ import httpx2
 from crowds import crowd
 from resilient import each
 
-from lab.sql import wait_until
 from lab.telemetry import numbers
+from lab.waiting import wait_until
 from stack.ask import partner_stats, turn
 from stack.checkpoint import Checkpoint
 from stack.partners import PARTNERS

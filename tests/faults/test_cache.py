@@ -14,7 +14,8 @@ import redis
 from caches import CACHED, TIERED, WAITING, cache_stopped, stopped
 from steps import alone, inside, teaching
 
-from lab.sql import Ledger, wait_until
+from lab.sql import Ledger
+from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
 from stack.ports import free_port
 from stack.seed.data import hot_ids

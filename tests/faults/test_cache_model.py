@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 )
 from steps import alone
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
 from stack.seed import data
 from stack.system import System

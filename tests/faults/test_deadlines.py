@@ -13,8 +13,8 @@ from caches import cache_stopped
 from crowds import KEPT_NOWHERE, order
 from resilient import RESILIENT, lines, refused
 
-from lab.sql import wait_until
 from lab.telemetry import numbers
+from lab.waiting import wait_until
 from stack.ask import partner_stats
 from stack.system import System
 

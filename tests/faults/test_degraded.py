@@ -11,8 +11,8 @@ from caches import cache_stopped
 from crowds import KEPT_NOWHERE, Act, crowd, order
 from resilient import each, refused
 
-from lab.sql import wait_until
 from lab.telemetry import numbers
+from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
 from stack.faults import FaultProxy
 from stack.system import System

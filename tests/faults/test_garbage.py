@@ -8,7 +8,7 @@ from caches import CACHED
 
 from lab.plan import Plan
 from lab.probe import Probe
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.seed.data import CATEGORIES, COUNTS, hot_ids
 from stack.system import System
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from steps import alone, inside, teaching
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.ask import turn
 from stack.checkpoint import Checkpoint
 from stack.keeper import lives

@@ -16,8 +16,8 @@ from steps import teaching
 
 from lab.plan import Plan
 from lab.probe import Probe
-from lab.sql import wait_until
 from lab.telemetry import numbers, told
+from lab.waiting import wait_until
 from stack.ask import turn
 from stack.checkpoint import Checkpoint
 from stack.system import System

@@ -12,8 +12,8 @@ from resilient import each, refused
 
 from lab.plan import Plan, Result
 from lab.probe import Probe
-from lab.sql import wait_until
 from lab.telemetry import numbers
+from lab.waiting import wait_until
 from stack.ask import partner_stats, turn
 from stack.checkpoint import Checkpoint
 from stack.system import System

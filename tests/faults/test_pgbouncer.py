@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from steps import teaching
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.account import account
 from stack.checkpoint import Checkpoint
 from stack.ports import free_port

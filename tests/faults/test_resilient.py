@@ -8,7 +8,7 @@ import psycopg
 from crowds import crowd, order
 from resilient import each
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
 from stack.system import System
 

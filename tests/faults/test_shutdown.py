@@ -11,7 +11,7 @@ import psycopg
 from crowds import KEPT_NOWHERE, crowd, order
 from resilient import each, lines, refused
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.ask import ask, partner_stats, port_of, turn
 from stack.checkpoint import Checkpoint
 from stack.system import System

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from lab import cli, progress, rolls, turn
 from lab.climb import LANES
+from lab.waiting import wait_until
 from stack.account import Account
 from stack.checkpoint import find
 from stack.errors import StackError
@@ -131,10 +132,7 @@ def test_up_serves_until_it_is_ended_and_leaves_nothing(ending: signal.Signals) 
         finally:
             up.send_signal(ending)
         up.wait(30)
-    deadline = time.monotonic() + 30
-    while any(server.is_running() for server in servers):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(server.is_running() for server in servers), "their ends")
 
 
 def test_ctrl_c_ends_an_up_in_order_and_who_has_asked_is_answered() -> None:

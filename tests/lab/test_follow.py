@@ -17,7 +17,7 @@ from rich.console import Console
 
 from lab import follow
 from lab.follow import Follower, following
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint, read
 from stack.system import System
 

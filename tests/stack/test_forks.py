@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack import forks
 from stack.account import account
 from stack.errors import StackError

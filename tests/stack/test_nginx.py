@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from lab import cost
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.account import account
 from stack.ask import port_of
 from stack.checkpoint import Checkpoint, read

@@ -14,7 +14,7 @@ import httpx2
 import psutil
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.nginx import binary
 from stack.ports import free_port
 

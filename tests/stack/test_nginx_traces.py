@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.ask import port_of
 from stack.checkpoint import Checkpoint, read
 from stack.system import System

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint, read
 from stack.system import System
 
