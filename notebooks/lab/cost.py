@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -33,7 +34,6 @@ class Reading:
 class Spent:
     """What happened between two readings."""
 
-    seconds: float
     tiers: dict[str, float]
     foreign_share: float
     """The part of the machine's CPU time that went to programs that are no part of this."""
@@ -51,37 +51,43 @@ def read(pids: Pids) -> Reading:
 
 def between(before: Reading, after: Reading) -> Spent:
     """What was spent from one reading to the next."""
-    seconds = after.at - before.at
     tiers = {tier: used - before.tiers[tier] for tier, used in after.tiers.items()}
     known = sum(tiers.values()) + after.ours - before.ours
     foreign = after.machine - before.machine - known
-    capacity = seconds * (os.cpu_count() or 1)
-    return Spent(seconds, tiers, max(0.0, foreign / capacity))
+    capacity = (after.at - before.at) * (os.cpu_count() or 1)
+    return Spent(tiers, max(0.0, foreign / capacity))
 
 
 def tree_seconds(root: int) -> float:
     """CPU seconds of a process, its descendants, and those they have buried."""
     process = psutil.Process(root)
-    total = 0.0
-    # Children first: one that ends meanwhile is then in its parent's record.
-    for member in [*reversed(process.children(recursive=True)), process]:
-        try:
-            total += process_seconds(member)
-        except (psutil.NoSuchProcess, OSError):
-            continue
-    return total
+    while True:
+        buried = buried_seconds(process)
+        total = 0.0
+        # Children first: one that ends before it is read is then in its parent's record.
+        for member in [*reversed(process.children(recursive=True)), process]:
+            with suppress(psutil.NoSuchProcess, OSError):
+                total += process_seconds(member)
+        # One that was buried after it was read is there, too, and would be counted twice.
+        if buried_seconds(process) == buried:
+            return total
 
 
 def process_seconds(process: psutil.Process) -> float:
     """CPU seconds of a process and of the children it has buried."""
-    times = process.cpu_times()
-    buried = times.children_user + times.children_system if sys.platform == "linux" else 0.0
     if sys.platform == "linux":
         # /proc rounds down to hundredths, too coarse for a database of ten processes over half a
         # second. The process's CPU clock has nanoseconds; its id is the kernel's, computed as
         # clock_getcpuclockid(3) does.
-        return time.clock_gettime((~process.pid << 3) | 2) + buried
-    return times.user + times.system + buried
+        return time.clock_gettime((~process.pid << 3) | 2) + buried_seconds(process)
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def buried_seconds(process: psutil.Process) -> float:
+    """CPU seconds of the children it has buried; macOS does not tell."""
+    times = process.cpu_times()
+    return times.children_user + times.children_system if sys.platform == "linux" else 0.0
 
 
 def machine_seconds() -> float:

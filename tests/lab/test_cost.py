@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from lab import cost
+from lab.waiting import wait_until
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="macOS does not pass CPU time on")
@@ -38,16 +40,37 @@ def test_what_a_process_burns_is_in_its_tier() -> None:
     assert tiers["cache"] < 0.5
 
 
-def test_living_children_belong_to_their_parents_tier() -> None:
-    burn = BURN.format(seconds=0.4) + "print(flush=True); input()"
-    code = f"""
-import subprocess, sys
+PARENT = f"""
+import subprocess, sys, threading
 pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-child = subprocess.Popen([sys.executable, "-c", {burn!r}], **pipes)
+burn = {BURN.format(seconds=1) + "print(flush=True); input()"!r}
+child = subprocess.Popen([sys.executable, "-c", burn], **pipes)
 child.stdout.readline()
+threading.Thread(target=child.wait, daemon=True).start()
 """
-    with python(code) as parent:
-        assert cost.tree_seconds(parent) >= 0.4
+"""Its child has burnt a second, and is buried as soon as it ends."""
+
+
+def test_living_children_belong_to_their_parents_tier() -> None:
+    with python(PARENT) as parent:
+        assert cost.tree_seconds(parent) >= 1
+
+
+@LINUX
+def test_a_child_that_is_buried_after_it_was_read_counts_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read_and_bury(process: psutil.Process) -> float:
+        seconds = read(process)
+        if process.pid != parent:
+            process.kill()
+            wait_until(lambda: not psutil.pid_exists(process.pid), "its burial")
+        return seconds
+
+    read = cost.process_seconds
+    monkeypatch.setattr(cost, "process_seconds", read_and_bury)
+    with python(PARENT) as parent:
+        assert 1 <= cost.tree_seconds(parent) < 2
 
 
 @LINUX
