@@ -25,7 +25,7 @@ from lab import (
     surge_figure,
     surge_shape,
     themes,
-    variants,
+    work,
 )
 from lab import predict as predictions
 from lab.kept import Kept
@@ -52,7 +52,7 @@ if SCALE.size == "tiny":
     paired.System = Kept  # type: ignore[attr-defined]
     SCRATCH = tempfile.TemporaryDirectory(prefix="surge-")
     # A test must not touch what is the reader's, or another test's.
-    variants.WORK = Path(SCRATCH.name)
+    work.WORK = Path(SCRATCH.name)
     paired.PACES["quick"] = paired.Pace(
         starts=1, enough=1, rounds=1, slice_seconds=0.03, warm_seconds=0.03
     )

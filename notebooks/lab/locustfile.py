@@ -12,6 +12,7 @@ import locust.runners
 from locust import FastHttpUser, LoadTestShape, SequentialTaskSet, between, events, task
 
 from lab.load import BUSY, CONFUSED, PATIENCE
+from lab.surge_shape import TIMES
 from stack.seed.data import CATEGORIES
 
 # Locust looks at its own CPU every ten seconds, which a short run may never see.
@@ -148,7 +149,7 @@ class Crowd(LoadTestShape):
         if passed >= seconds:
             return None
         if environment.user_classes[0].surges and passed < seconds / 3:
-            users = max(1, users // 10)
+            users = max(1, users // TIMES)
         return users, users
 
 

@@ -5,7 +5,9 @@ import sys
 from array import array
 from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass, field
-from typing import Literal, Self
+from typing import Self
+
+from stack.seed.data import Size
 
 SECOND = 1_000_000_000
 """The probe's clock counts nanoseconds."""
@@ -27,7 +29,7 @@ class Plan:
     seconds: float | None = None
     count: int | None = None
     rate: float | None = None
-    size: Literal["full", "tiny"] = "full"
+    size: Size = "full"
     seed: int = 1
     timeout: float = 30.0
     """After so many seconds the shopper gives up, counted from when they wanted to ask."""

@@ -1,7 +1,6 @@
 """The reader's turn: a starter to change, a check that teaches, and hints one at a time."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,19 +11,17 @@ import watchfiles
 from rich.console import Console
 from rich.markup import escape
 
-from lab import counters, suite
+from lab import counters, suite, work
 from lab.words import counted
 from stack.checkpoint import Checkpoint, before
 from stack.errors import StackError
-from stack.paths import ROOT
 
-WORK = ROOT / "work"
 CONTRACT_CHAPTER = "chapters/00-before-you-climb.md#one-contract-for-all"
 
 
 def folder(checkpoint: Checkpoint) -> Path:
     """Where the reader works on a checkpoint."""
-    return WORK / f"{checkpoint.number:02d}"
+    return work.WORK / f"{checkpoint.number:02d}"
 
 
 def existing(directory: Path) -> Path:
@@ -59,9 +56,7 @@ def start(checkpoint: Checkpoint, *, fresh: bool) -> Path:
             )
         target.rename(target.with_name(f"{target.name}-{time.strftime('%Y%m%d-%H%M%S')}"))
     target.parent.mkdir(exist_ok=True)
-    # The README and the claims of the step below would mislead; the code is what you start from.
-    ignore = shutil.ignore_patterns("__pycache__", "*.log", "README.md", "checkpoint.toml")
-    shutil.copytree(below.directory, target, ignore=ignore)
+    work.copy(below, target)
     return target
 
 

@@ -4,11 +4,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lab import work
 from stack.checkpoint import Checkpoint, find
 from stack.errors import StackError
-from stack.paths import ROOT
-
-WORK = ROOT / "work"
 
 
 def served(
@@ -51,10 +49,9 @@ def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path
         StackError: the file does not have the text to be replaced.
     """
     step = find(which)
-    target = WORK / f"{step.number:02d}-{name}"
+    target = work.WORK / f"{step.number:02d}-{name}"
     shutil.rmtree(target, ignore_errors=True)
-    ignore = shutil.ignore_patterns("__pycache__", "*.log", "README.md", "checkpoint.toml")
-    shutil.copytree(step.directory, target, ignore=ignore)
+    work.copy(step, target)
     changed = target / file
     text = changed.read_text(encoding="utf-8")
     for old, new in changes:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lab import bench, variants
+from lab import bench, work
 from stack.checkpoint import find
 from stack.errors import StackError
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variants, "WORK", tmp_path)
+    monkeypatch.setattr(work, "WORK", tmp_path)
 
 
 def test_what_if_changes_one_file() -> None:

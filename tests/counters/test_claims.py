@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import counters, turn
+from lab import counters, turn, work
 from stack.checkpoint import Checkpoint, before, checkpoints
 
 STEPS = checkpoints()
@@ -23,7 +23,7 @@ def test_every_claim_holds(step: Checkpoint) -> None:
 def test_a_starter_fails_a_claim_of_its_step(
     step: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turn, "WORK", tmp_path)
+    monkeypatch.setattr(work, "WORK", tmp_path)
     starter = turn.start(step, fresh=False)
     found = next((row for row in counters.claims(step, starter) if not row.holds), None)
     assert found, "the exercise is already solved"

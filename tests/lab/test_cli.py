@@ -15,7 +15,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from lab import cli, progress, rolls, turn
+from lab import cli, progress, rolls, work
 from lab.climb import LANES
 from lab.waiting import wait_until
 from stack.account import Account
@@ -33,8 +33,7 @@ COMMANDS += ["sync", "lab", "roll"]
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """Runs commands with a progress file and a work folder of the test's own."""
     monkeypatch.setattr(progress, "FILE", tmp_path / "progress.json")
-    monkeypatch.setattr(turn, "WORK", tmp_path / "work")
-    monkeypatch.setattr(turn, "ROOT", tmp_path)
+    monkeypatch.setattr(work, "WORK", tmp_path / "work")
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     return CliRunner()
 
@@ -95,13 +94,13 @@ def test_hints_come_one_at_a_time_and_end(runner: CliRunner) -> None:
 
 def test_a_start_is_not_overwritten_and_a_fresh_one_keeps_the_old(runner: CliRunner) -> None:
     assert runner.invoke(cli.app, ["start", "05"]).exit_code == 0
-    mine = turn.WORK / "05" / "app" / "main.py"
+    mine = work.WORK / "05" / "app" / "main.py"
     mine.write_text("my work")
     assert runner.invoke(cli.app, ["start", "05"]).exit_code != 0
     assert mine.read_text() == "my work"
     assert runner.invoke(cli.app, ["start", "05", "--fresh"]).exit_code == 0
     assert mine.read_text() == (find("04").directory / "app" / "main.py").read_text()
-    assert [path.read_text() for path in turn.WORK.glob("05-*/app/main.py")] == ["my work"]
+    assert [path.read_text() for path in work.WORK.glob("05-*/app/main.py")] == ["my work"]
 
 
 def test_a_prediction_is_kept_and_a_word_is_no_number(runner: CliRunner) -> None:
