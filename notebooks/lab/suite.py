@@ -80,18 +80,9 @@ def prove(
     ]
     skipped = sum(1 for case in cases if case.find("skipped") is not None)
     row = Contract(
-        checkpoint=name_of(checkpoint, directory),
+        checkpoint=checkpoint.label,
         passed=len(cases) - len(failures) - skipped,
         failed=len(failures),
         seconds=round(time.monotonic() - started, 1),
     )
     return Proof(row, failures)
-
-
-def name_of(checkpoint: Checkpoint, directory: Path | None) -> str:
-    """The label of a checkpoint, with the reader's folder when it is theirs."""
-    if directory is None:
-        return checkpoint.label
-    folder = directory.resolve()
-    shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
-    return f"{checkpoint.label} ({shown})"

@@ -15,7 +15,7 @@ from lab.ladder import Step
 from lab.load import PATIENCE, Outcome, Visit
 from lab.results import Comparison, Row, Tiers
 from lab.timeline import Stretch, Timeline
-from lab.words import counted, marked, number, ratio, sentence, verdict
+from lab.words import marked, number, ratio, sentence, verdict
 
 WIDE = 120
 """Columns from which a terminal has room for the change beside the numbers."""
@@ -91,19 +91,6 @@ def comparison(row: Comparison) -> RenderableType:
         f"Above 1x, {row.b} is better."
     )
     return Group(heading, table, Text(note, "dim"))
-
-
-def claims(rows: Sequence[Row]) -> RenderableType:
-    """Every claim with what was counted."""
-    table = _table("step", "claim")
-    table.add_column("counted", justify="right", no_wrap=True)
-    table.add_column("claimed", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for row in ladders.claims(ladders.newest(rows)):
-        holds = Text("✓ holds", "green") if row.holds else Text("✕ does not hold", "red")
-        claim = _lines(Text(row.name), Text(f"{row.counter} on {row.workload}", "dim"))
-        table.add_row(row.checkpoint, claim, counted(row.value), row.expected, holds)
-    return table
 
 
 def crowd(outcome: Outcome) -> RenderableType:

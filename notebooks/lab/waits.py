@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from math import log10
 
 Waits = Mapping[int, int]
+STEPS = 200
+"""Of a curve."""
 
 
 def within(waits: Waits, percent: float) -> int | None:
@@ -21,8 +23,8 @@ def nines(percent: float) -> float:
     return -log10(1 - percent / 100)
 
 
-def curve(waits: Waits, steps: int = 200) -> tuple[list[float], list[float]]:
+def curve(waits: Waits) -> tuple[list[float], list[float]]:
     """Percentiles along that axis, from the 20th to the last that so many answers can bear."""
     first, last = nines(20), max(log10(sum(waits.values())), 1.0)
-    places = [first + (last - first) * step / steps for step in range(steps + 1)]
+    places = [first + (last - first) * step / STEPS for step in range(STEPS + 1)]
     return places, [within(waits, 100 * (1 - 10**-place)) or 0 for place in places]
