@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 
 from lab import counters, paired, suite
 from lab.results import ClaimRow, Comparison, Contract, Effort, Row, record
-from lab.words import counted
+from lab.words import counted, marked, ratio
 from stack import forks, run
 from stack.checkpoint import Checkpoint
 
@@ -139,16 +139,9 @@ def line(row: Row) -> str:
             )
         case Comparison():
             if row.rejected or row.ratio is None:
-                return f"{row.b:<12} {row.workload}: [yellow]rejected[/], {row.rejected}"
-            ratio = row.ratio.throughput
-            sign = "≥ " if row.at_least else ""
-            return (
-                f"{row.b:<12} {row.workload}: {row.verdict} than {row.a}, "
-                f"{sign}{ratio.median:.2f}x ({ratio.low:.2f}-{ratio.high:.2f})"
-                if row.verdict != "cannot tell"
-                else f"{row.b:<12} {row.workload}: cannot tell from {row.a}, "
-                f"{ratio.median:.2f}x ({ratio.low:.2f}-{ratio.high:.2f})"
-            )
+                return f"{row.b:<12} {row.workload}: [yellow]{marked(row)}[/], {row.rejected}"
+            against = f"{ratio(row.ratio.throughput, row.at_least)} against {row.a}"
+            return f"{row.b:<12} {row.workload}: {marked(row)}, {against}"
 
 
 def failed(rows: list[Row]) -> bool:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lab import ladder as ladders
-from lab.judge import cost
+from lab.judge import cost, each_pair
 from lab.ladder import Point
 from lab.results import Comparison, Interval, Row
 from lab.stats import INDIFFERENCE
@@ -236,17 +236,11 @@ def _ratios(row: Comparison) -> list[tuple[str, list[float], Interval]]:
     """What was compared: its name, the ratio of every pair, and their interval."""
     if row.ratio is None:
         return []
-    a = {(s.start, s.pair): s for s in row.samples if s.side == "a"}
-    b = {(s.start, s.pair): s for s in row.samples if s.side == "b"}
-    pairs = [(a[key], b[key]) for key in a]
+    pairs = each_pair(row.samples)
     return [
-        (
-            "throughput",
-            [b.throughput / a.throughput for a, b in pairs],
-            row.ratio.throughput,
-        ),
-        ("CPU cost", [cost(a.tiers) / cost(b.tiers) for a, b in pairs], row.ratio.cost),
-        ("99th percentile", [a.p99_ms / b.p99_ms for a, b in pairs], row.ratio.p99),
+        ("throughput", [pair.throughput for pair in pairs], row.ratio.throughput),
+        ("CPU cost", [pair.cost for pair in pairs], row.ratio.cost),
+        ("99th percentile", [pair.p99 for pair in pairs], row.ratio.p99),
     ]
 
 

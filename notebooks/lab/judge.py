@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import mean, median
+from typing import NamedTuple
 
 from lab.results import Comparison, Effort, Interval, Ratios, Sample, Sides, Tiers
 from lab.stats import interval, too_wide, verdict
@@ -27,7 +28,7 @@ def judge(
     """Make the row; `differing` names a request that the two answered differently."""
     a = [sample for sample in samples if sample.side == "a"]
     b = [sample for sample in samples if sample.side == "b"]
-    ratio = ratios(a, b) if all(sample.requests for sample in samples) else None
+    ratio = ratios(samples) if all(sample.requests for sample in samples) else None
     found = verdict(ratio.throughput) if ratio else "cannot tell"
     # A probe at its limit on the faster side alone hides how much faster, not that it is.
     at_least = found == "faster" and client_limited(b) and not client_limited(a)
@@ -74,21 +75,43 @@ def shop(tiers: Tiers) -> Tiers:
     return {tier: spent for tier, spent in tiers.items() if tier not in ELSEWHERE}
 
 
-def ratios(a: Sequence[Sample], b: Sequence[Sample]) -> Ratios:
-    """The three ratios, every one turned so that above 1 means B is better."""
+class Pair(NamedTuple):
+    """B against A in one pair, each ratio turned so that above 1 means B is better."""
 
-    def of(better: Callable[[Sample, Sample], float]) -> Interval:
-        starts: dict[int, list[float]] = {}
-        others = {(sample.start, sample.pair): sample for sample in b}
-        for sample in a:
-            pair = better(sample, others[sample.start, sample.pair])
-            starts.setdefault(sample.start, []).append(pair)
-        return interval(list(starts.values()))
+    start: int
+    throughput: float
+    cost: float
+    p99: float
+
+
+def each_pair(samples: Sequence[Sample]) -> list[Pair]:
+    """The ratios of every pair."""
+    others = {(b.start, b.pair): b for b in samples if b.side == "b"}
+    both = [(a, others[a.start, a.pair]) for a in samples if a.side == "a"]
+    return [
+        Pair(
+            start=a.start,
+            throughput=b.throughput / a.throughput,
+            cost=cost(a.tiers) / cost(b.tiers),
+            p99=a.p99_ms / b.p99_ms,
+        )
+        for a, b in both
+    ]
+
+
+def ratios(samples: Sequence[Sample]) -> Ratios:
+    """The ratios of all pairs together, with their intervals."""
+    starts: dict[int, list[Pair]] = {}
+    for pair in each_pair(samples):
+        starts.setdefault(pair.start, []).append(pair)
+
+    def of(ratio: Callable[[Pair], float]) -> Interval:
+        return interval([list(map(ratio, start)) for start in starts.values()])
 
     return Ratios(
-        throughput=of(lambda a, b: b.throughput / a.throughput),
-        cost=of(lambda a, b: cost(a.tiers) / cost(b.tiers)),
-        p99=of(lambda a, b: a.p99_ms / b.p99_ms),
+        throughput=of(lambda pair: pair.throughput),
+        cost=of(lambda pair: pair.cost),
+        p99=of(lambda pair: pair.p99),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lab import figures, ladder, themes, words
+from lab import figures, judge, ladder, stats, themes, words
 from lab.results import COMMITTED, Comparison, Row, rows
 from stack.checkpoint import find
 from stack.paths import ROOT
@@ -42,7 +42,7 @@ class Picture:
         made = hashlib.sha256()
         for row in self.rows:
             made.update(row.model_dump_json().encode())
-        for module in (figures, ladder, themes, words):
+        for module in (figures, judge, ladder, stats, themes, words):
             made.update(inspect.getsource(module).encode())
         return f"<!-- drawn from {made.hexdigest()[:16]} -->\n"
 

@@ -1,11 +1,13 @@
 """A recorded number reaches the chapter in words, as a table and as a figure."""
 
+import inspect
 from pathlib import Path
+from types import ModuleType
 
 import made_up
 import pytest
 
-from lab import blocks, pictures
+from lab import blocks, figures, judge, ladder, pictures, stats, themes, words
 from lab.results import Comparison, record
 from stack.paths import ROOT
 
@@ -66,6 +68,20 @@ def test_a_figure_has_words_a_table_and_a_file_that_knows_its_rows(committed: Pa
     newer = blocks.picture("figure", ["04", "05", "detail"])
     assert newer
     assert not newer.current()
+
+
+@pytest.mark.parametrize("module", [figures, judge, ladder, stats, themes, words])
+def test_a_figure_is_stale_when_the_code_has_changed_that_makes_it(
+    committed: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    record(compared("04 pool", "05 async", 2.0), committed)
+    picture = blocks.picture("figure", ["04", "05", "detail"])
+    assert picture
+    picture.draw()
+    source = inspect.getsource
+    changed = {module: "# changed"}
+    monkeypatch.setattr(inspect, "getsource", lambda code: changed.get(code) or source(code))
+    assert not picture.current()
 
 
 def test_the_ladder_shows_every_step(committed: Path) -> None:
