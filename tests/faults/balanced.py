@@ -8,14 +8,12 @@ from contextlib import suppress
 from itertools import count
 
 import httpx2
-import pytest
 from steps import teaching
 
 from lab.waiting import wait_until
 from stack.system import System
 
 BALANCED = teaching("balanced")
-each = pytest.mark.parametrize("step", BALANCED, ids=lambda step: step.label)
 
 NUMBERS = count()
 

@@ -4,13 +4,11 @@ import json
 from typing import Any
 
 import httpx2
-import pytest
 from steps import teaching
 
 from stack.system import System
 
 RESILIENT = teaching("resilient")
-each = pytest.mark.parametrize("step", RESILIENT, ids=lambda step: step.label)
 
 
 def refused(answer: httpx2.Response, status: int = 503) -> None:

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pytest
 
 from stack.checkpoint import Checkpoint, checkpoints, find
 from stack.system import System
@@ -19,6 +21,11 @@ def teaching(*names: str) -> list[Checkpoint]:
     steps = [find(name) for name in names]
     last = checkpoints()[-1]
     return steps if last in steps else [*steps, last]
+
+
+def each(steps: Sequence[Checkpoint]) -> pytest.MarkDecorator:
+    """The test is made for each of these steps."""
+    return pytest.mark.parametrize("step", steps, ids=lambda step: step.label)
 
 
 def alone(

@@ -10,10 +10,10 @@ from itertools import count
 
 import httpx2
 import psycopg
-from balanced import each
+from balanced import BALANCED
 from caches import stopped
 from crowds import KEPT_NOWHERE, Act, crowd, order
-from steps import alone
+from steps import alone, each
 
 from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ def serves_again(system: System, number: int) -> None:
     wait_until(lambda: b"/products" in log.read_bytes()[old:], "nginx to come back")
 
 
-@each
+@each(BALANCED)
 def test_an_instance_killed_costs_no_reader_an_answer(step: Checkpoint) -> None:
     """But for one: uvicorn writes headers and body one after the other, and who is killed in
     between has told nginx half of an answer, which cannot be had from somebody else.
@@ -70,7 +70,7 @@ def test_an_instance_killed_costs_no_reader_an_answer(step: Checkpoint) -> None:
     assert looked["half"] <= step.serve.instances, "an instance writes one answer at a time"
 
 
-@each
+@each(BALANCED)
 def test_200_buyers_for_50_while_an_instance_is_killed_and_the_other_rolled(
     step: Checkpoint,
 ) -> None:
@@ -117,7 +117,7 @@ def test_200_buyers_for_50_while_an_instance_is_killed_and_the_other_rolled(
             assert {answer.status_code for answer in said} == {409}
 
 
-@each
+@each(BALANCED)
 def test_a_rolling_restart_fails_nobody(step: Checkpoint) -> None:
     """Nobody tries again: every request gets its answer, orders and changes too."""
     done: Counter[str] = Counter()
@@ -149,14 +149,14 @@ def test_a_rolling_restart_fails_nobody(step: Checkpoint) -> None:
     assert done["POST"] > 50
 
 
-@each
+@each(BALANCED)
 def test_an_instance_keeps_connections_longer_than_nginx(step: Checkpoint) -> None:
     command = step.serve.command
     kept = float(command[command.index("--timeout-keep-alive") + 1])
     assert kept > float(USUAL["NGINX_IDLE"].removesuffix("s"))
 
 
-@each
+@each(BALANCED)
 def test_who_orders_on_a_connection_that_was_idle_gets_no_502(step: Checkpoint) -> None:
     """An order goes out while the instances are held, until they would have hung up.
 

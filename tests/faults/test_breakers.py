@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import httpx2
 from crowds import crowd
-from resilient import each
+from resilient import RESILIENT
+from steps import each
 
 from lab.telemetry import numbers
 from lab.waiting import wait_until
@@ -45,7 +46,7 @@ def open_breakers(system: System) -> float:
     return sum(numbers(system)["breaker_open", partner] for partner in PARTNERS)
 
 
-@each
+@each(RESILIENT)
 def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         turn(system.partners_url, error_rate=1, partner="meridian")
@@ -62,7 +63,7 @@ def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoin
         assert calls(system) == before + 3
 
 
-@each
+@each(RESILIENT)
 def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         turn(system.partners_url, error_rate=1)
@@ -75,7 +76,7 @@ def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
         assert calls(system) == 3 * OPENS + 3
 
 
-@each
+@each(RESILIENT)
 def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         for _ in range(3):
@@ -87,7 +88,7 @@ def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
                 assert missing(client) == []
 
 
-@each
+@each(RESILIENT)
 def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint) -> None:
     """Through nginx and two instances, with a crowd."""
     found: Counter[str] = Counter()
@@ -110,7 +111,7 @@ def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint
         wait_until(lambda: not any(missing(client) for _ in range(10)), "both to ask again")
 
 
-@each
+@each(RESILIENT)
 def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         turn(system.partners_url, latency_ms=200)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import httpx2
 import psycopg
 import pytest
-from steps import alone, inside, teaching
+from steps import alone, each, inside, teaching
 
 from lab.sql import Ledger
 from stack.checkpoint import Checkpoint
@@ -18,7 +18,7 @@ from stack.system import System
 BUDGETED = teaching("workers")
 
 
-@pytest.mark.parametrize("step", BUDGETED, ids=lambda step: step.label)
+@each(BUDGETED)
 def test_the_message_does_the_sum_and_its_cure_works(step: Checkpoint) -> None:
     with pytest.raises(StackError) as refused, System(step, size="tiny", max_connections=40):
         pass
@@ -39,7 +39,7 @@ def test_the_message_does_the_sum_and_its_cure_works(step: Checkpoint) -> None:
         pass
 
 
-@pytest.mark.parametrize("step", BUDGETED, ids=lambda step: step.label)
+@each(BUDGETED)
 def test_where_no_pool_fits_fewer_processes_are_the_cure(step: Checkpoint) -> None:
     with (
         pytest.raises(StackError, match="Run fewer processes, or raise max_connections"),
@@ -57,7 +57,7 @@ def fill(url: str, taken: ExitStack) -> None:
 CHECK = "import asyncio; from app.budget import check_budget; asyncio.run(check_budget())"
 
 
-@pytest.mark.parametrize("step", BUDGETED, ids=lambda step: step.label)
+@each(BUDGETED)
 def test_a_server_that_takes_nobody_now_is_no_reason_not_to_start(step: Checkpoint) -> None:
     """As one that is full, or has just been started and is not ready."""
     with alone(step, {"POOL_SIZE": "1"}, max_connections=30) as system, ExitStack() as taken:
@@ -66,7 +66,7 @@ def test_a_server_that_takes_nobody_now_is_no_reason_not_to_start(step: Checkpoi
         inside(step, CHECK, DATABASE_URL=system.database_url)
 
 
-@pytest.mark.parametrize("step", teaching("resilient"), ids=lambda step: step.label)
+@each(teaching("resilient"))
 def test_nobody_takes_all_connections_by_asking_how_it_is(step: Checkpoint) -> None:
     with (
         alone(step) as system,

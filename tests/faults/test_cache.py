@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import redis
 from caches import CACHED, TIERED, WAITING, cache_stopped, stopped
-from steps import alone, inside, teaching
+from steps import alone, each, inside, teaching
 
 from lab.sql import Ledger
 from lab.waiting import wait_until
@@ -20,9 +20,6 @@ from stack.checkpoint import Checkpoint
 from stack.ports import free_port
 from stack.seed.data import hot_ids
 from stack.system import System
-
-each = pytest.mark.parametrize("step", CACHED, ids=lambda step: step.label)
-tiered = pytest.mark.parametrize("step", TIERED, ids=lambda step: step.label)
 
 
 class Shopper(httpx2.Client):
@@ -52,7 +49,7 @@ def sold(system: System, product_id: int, price: int) -> Iterator[psycopg.Connec
         yield database
 
 
-@each
+@each(CACHED)
 def test_a_cache_that_is_not_there_is_not_missed(step: Checkpoint) -> None:
     nobody = f"redis://127.0.0.1:{free_port()}/0"
     with (
@@ -64,7 +61,7 @@ def test_a_cache_that_is_not_there_is_not_missed(step: Checkpoint) -> None:
         assert shopper.get("/readyz").json()["checks"] == {"postgres": "ok", "redis": "failed"}
 
 
-@each
+@each(CACHED)
 def test_a_cache_killed_and_restarted_costs_nobody_an_answer(step: Checkpoint) -> None:
     ids = hot_ids("tiny", 20)
     over = Event()
@@ -97,7 +94,7 @@ def test_a_cache_killed_and_restarted_costs_nobody_an_answer(step: Checkpoint) -
             wait_until(lambda: shopper.price(ids[0]) > 0 and kept.dbsize() > 0, "the cache's use")
 
 
-@each
+@each(CACHED)
 def test_a_change_is_not_forgotten_while_the_cache_does_not_move(step: Checkpoint) -> None:
     with alone(step) as system, Shopper(system.urls[0]) as shopper:
         ids = (7, 8, 9)
@@ -139,7 +136,7 @@ asyncio.run(main())
 """
 
 
-@each
+@each(CACHED)
 def test_a_change_is_not_crossed_off_by_the_answer_to_an_earlier_one(step: Checkpoint) -> None:
     with alone(step) as system:
         inside(step, LATE, REDIS_URL=system.redis_url)
@@ -154,7 +151,7 @@ SLOW_FOR_THE_OLD = """
 """
 
 
-@each
+@each(CACHED)
 def test_who_saw_the_old_price_does_not_keep_it(step: Checkpoint) -> None:
     """A look that began before the change ends after it: its answer must not be kept."""
     with (
@@ -203,7 +200,7 @@ def test_the_author_sees_the_change_whoever_answers(pair: System) -> None:
             assert answer.headers["X-Cache"] == "bypass"
 
 
-@tiered
+@each(TIERED)
 def test_a_lost_message_costs_no_more_than_the_age_of_an_answer(step: Checkpoint) -> None:
     with (
         alone(step, {"MEMORY_SECONDS": "2"}) as system,
@@ -219,7 +216,7 @@ def test_a_lost_message_costs_no_more_than_the_age_of_an_answer(step: Checkpoint
         assert shopper.price(7) == 888
 
 
-@tiered
+@each(TIERED)
 def test_what_is_gone_is_gone_for_who_asks_again(step: Checkpoint) -> None:
     """Its address is known by then, and what is kept under it says that there is nothing."""
     short = {"MEMORY_SECONDS": "0.5", "CACHE_SECONDS": "0.1", "CACHE_STALE": "0.1"}
@@ -239,7 +236,7 @@ def test_what_is_gone_is_gone_for_who_asks_again(step: Checkpoint) -> None:
             assert shopper.get("/products/1001").status_code == 404
 
 
-@pytest.mark.parametrize("step", teaching("batching"), ids=lambda step: step.label)
+@each(teaching("batching"))
 def test_a_row_that_does_not_fit_is_nobody_elses_error(step: Checkpoint) -> None:
     with (
         alone(step) as system,
@@ -263,7 +260,7 @@ def test_a_row_that_does_not_fit_is_nobody_elses_error(step: Checkpoint) -> None
         assert ledger.statements().calls == asked_together + 1, "it was looked up again, in vain"
 
 
-@tiered
+@each(TIERED)
 def test_nobody_waits_for_a_stale_answer_to_be_renewed(step: Checkpoint) -> None:
     with (
         alone(step, {"CACHE_SECONDS": "0.2", "MEMORY_SECONDS": "0.1"}) as system,

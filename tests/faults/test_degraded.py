@@ -9,7 +9,8 @@ import httpx2
 import psycopg
 from caches import cache_stopped
 from crowds import KEPT_NOWHERE, Act, crowd, order
-from resilient import each, refused
+from resilient import RESILIENT, refused
+from steps import each
 
 from lab.telemetry import numbers
 from lab.waiting import wait_until
@@ -60,7 +61,7 @@ def faulty(system: System, server: str) -> Iterator[FaultProxy]:
         system.workers.end()
 
 
-@each
+@each(RESILIENT)
 def test_readers_do_not_notice_a_redis_that_does_not_move(step: Checkpoint) -> None:
     short = {**KEPT_NOWHERE, "MEMORY_SECONDS": "0.2"}
     looks = Looks()
@@ -87,7 +88,7 @@ def kept_again(client: httpx2.Client) -> None:
     wait_until(hit, "the cache's use")
 
 
-@each
+@each(RESILIENT)
 def test_nor_one_whose_connections_are_cut_stalled_and_refused(step: Checkpoint) -> None:
     looks = Looks()
     with (
@@ -107,7 +108,7 @@ def test_nor_one_whose_connections_are_cut_stalled_and_refused(step: Checkpoint)
             looks.more("/products/{}")
 
 
-@each
+@each(RESILIENT)
 def test_postgres_restarts_and_cached_reads_go_on(step: Checkpoint) -> None:
     looks = Looks()
     short = {**KEPT_NOWHERE, "MEMORY_SECONDS": "0.5", "CACHE_SECONDS": "1"}
@@ -154,7 +155,7 @@ def test_postgres_restarts_and_cached_reads_go_on(step: Checkpoint) -> None:
         assert client.get("/products/999").status_code == 200
 
 
-@each
+@each(RESILIENT)
 def test_a_bug_fails_those_who_meet_it_and_nobody_else(step: Checkpoint) -> None:
     looks = Looks()
     failed: Counter[int] = Counter()
@@ -176,7 +177,7 @@ def test_a_bug_fails_those_who_meet_it_and_nobody_else(step: Checkpoint) -> None
         assert 'relation "orders" does not exist' in system.app_log()
 
 
-@each
+@each(RESILIENT)
 def test_without_postgres_and_redis_memory_still_answers(step: Checkpoint) -> None:
     short = {**KEPT_NOWHERE, "MEMORY_SECONDS": "0.2", "CACHE_STALE": "8"}
     with (
@@ -197,7 +198,7 @@ def test_without_postgres_and_redis_memory_still_answers(step: Checkpoint) -> No
         wait_until(lambda: client.get("/products/7").status_code == 200, "PostgreSQL")
 
 
-@each
+@each(RESILIENT)
 def test_a_postgres_that_does_not_move_holds_up_nobody_for_ever(step: Checkpoint) -> None:
     looks = Looks()
     with (
@@ -217,7 +218,7 @@ def test_a_postgres_that_does_not_move_holds_up_nobody_for_ever(step: Checkpoint
             wait_until(lambda: client.get("/products/999").status_code == 200, "PostgreSQL")
 
 
-@each
+@each(RESILIENT)
 def test_reads_whose_connection_is_cut_are_done_again(step: Checkpoint) -> None:
     looks = Looks()
     with System(step, size="tiny") as system, faulty(system, "DATABASE_URL") as proxy:
@@ -231,7 +232,7 @@ def test_reads_whose_connection_is_cut_are_done_again(step: Checkpoint) -> None:
         assert told["requests_shed_total", "database"] == 0  # who was helped was not refused
 
 
-@each
+@each(RESILIENT)
 def test_retries_are_few_however_many_fail(step: Checkpoint) -> None:
     few = {"RETRY_BURST": "7", "RETRY_SHARE": "0.1"}
     with (

@@ -2,8 +2,7 @@
 
 import httpx2
 import psycopg
-import pytest
-from steps import alone, teaching
+from steps import alone, each, teaching
 
 from stack.checkpoint import Checkpoint
 
@@ -19,7 +18,7 @@ NEW = """
 """
 
 
-@pytest.mark.parametrize("step", teaching("pages", "lean"), ids=lambda step: step.label)
+@each(teaching("pages", "lean"))
 def test_a_walk_skips_and_repeats_nothing(step: Checkpoint) -> None:
     met: list[int] = []
     with (

@@ -14,7 +14,7 @@ import httpx2
 import psutil
 import psycopg
 import pytest
-from steps import alone, inside, teaching
+from steps import alone, each, inside, teaching
 
 from lab.waiting import wait_until
 from stack.ask import turn
@@ -24,7 +24,6 @@ from stack.seed.data import CATEGORIES, products
 from stack.system import System
 
 QUEUED = teaching("background")
-each = pytest.mark.parametrize("step", QUEUED, ids=lambda step: step.label)
 QUICK = {"WORKER_SILENCE": "1"}
 PLENTY, FEW = (
     next(product.id for product in products("tiny") if product.stock in stock)
@@ -177,7 +176,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_does(
 LISTENS = "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%'"
 
 
-@each
+@each(QUEUED)
 def test_a_worker_hears_of_jobs_again_when_postgres_was_restarted(step: Checkpoint) -> None:
     with opened(step) as shop:
         wait_until(lambda: shop.database.execute(LISTENS).fetchone() == (1,), "its start")
@@ -193,7 +192,7 @@ ASKING = (
 )
 
 
-@each
+@each(QUEUED)
 def test_a_worker_that_is_cut_off_while_it_asks_for_a_job_goes_on(step: Checkpoint) -> None:
     with opened(step) as shop:
         with (
@@ -233,7 +232,7 @@ sys.exit("nothing was lost")
 """
 
 
-@each
+@each(QUEUED)
 @pytest.mark.parametrize("moment", ["before it is set up", "before its first statement"])
 def test_a_connection_that_is_lost_while_it_is_made_is_lost_and_no_bug(
     step: Checkpoint, moment: str
@@ -263,7 +262,7 @@ def test_a_message_that_was_refused_is_sent_again(shop: Shop) -> None:
     assert shop.messages().keys() - before.keys() == {f"order-{order}"}
 
 
-@each
+@each(QUEUED)
 def test_a_job_that_fails_for_ever_is_given_up_and_stays_to_be_seen(step: Checkpoint) -> None:
     with opened(step, JOB_RETRIES="1") as shop:
         turn(shop.system.partners_url, partner="mail", error_rate=1)
@@ -276,7 +275,7 @@ def test_a_job_that_fails_for_ever_is_given_up_and_stays_to_be_seen(step: Checkp
         assert set(shop.messages()) == {f"order-{order}"}
 
 
-@each
+@each(QUEUED)
 def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(step.directory, mine)

@@ -11,14 +11,12 @@ from typing import Any
 
 import httpx2
 import psycopg
-import pytest
-from steps import alone, teaching
+from steps import alone, each, teaching
 
 from lab.pipe import LogPipe
 from stack.checkpoint import Checkpoint
 
 LOGGED = teaching("logging", "tiers")
-each = pytest.mark.parametrize("step", LOGGED, ids=lambda step: step.label)
 
 
 def lines(written: bytes) -> list[dict[str, Any]]:
@@ -29,7 +27,7 @@ def look(client: httpx2.Client, times: int) -> Counter[int]:
     return Counter(client.get("/products/7/stock").status_code for _ in range(times))
 
 
-@each
+@each(LOGGED)
 def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "100"}
@@ -46,7 +44,7 @@ def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
     assert len(kept) < 1_500, "the disk took it all: nothing was tested"
 
 
-@each
+@each(LOGGED)
 def test_lines_that_the_disk_refuses_are_counted(step: Checkpoint, tmp_path: Path) -> None:
     """The disk is a pipe: while nobody has it open, every write to it fails."""
     pipe = tmp_path / "requests.log"
@@ -70,7 +68,7 @@ def test_lines_that_the_disk_refuses_are_counted(step: Checkpoint, tmp_path: Pat
     assert len(kept) + found[-1]["dropped"] == 140
 
 
-@each
+@each(LOGGED)
 def test_a_long_address_makes_no_long_line(step: Checkpoint) -> None:
     """Lines that wait are bounded by their number, so each has to be, too."""
     with alone(step) as system:
@@ -80,7 +78,7 @@ def test_a_long_address_makes_no_long_line(step: Checkpoint) -> None:
         assert max(map(len, system.log().splitlines())) < 1_000
 
 
-@each
+@each(LOGGED)
 def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
     with alone(step) as system:
         with psycopg.connect(system.database_url, autocommit=True) as database:
@@ -93,7 +91,7 @@ def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
         assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
-@pytest.mark.parametrize("step", teaching("batching", "observed"), ids=lambda step: step.label)
+@each(teaching("batching", "observed"))
 def test_who_waits_for_nothing_is_logged_with_the_wait(step: Checkpoint) -> None:
     with (
         alone(step) as system,
@@ -112,7 +110,7 @@ def test_who_waits_for_nothing_is_logged_with_the_wait(step: Checkpoint) -> None
         assert line["milliseconds"] >= 400
 
 
-@each
+@each(LOGGED)
 def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) -> None:
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "10", "LOG_PATIENCE": "0.5"}
@@ -122,7 +120,7 @@ def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) ->
             assert system.end_app() != -SIGKILL, "it waited for the disk"
 
 
-@each
+@each(LOGGED)
 def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
     names = [f"shopper-{number}" for number in range(40)]
     with alone(step, partners={"error_rate": 1.0}) as system:
@@ -141,7 +139,7 @@ def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
         assert mine == {"no offer": 3, "request": 1}
 
 
-@each
+@each(LOGGED)
 def test_an_id_that_could_forge_a_line_is_replaced(step: Checkpoint) -> None:
     with (
         alone(step) as system,

@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from balanced import BALANCED, each, reached, talk
+from balanced import BALANCED, reached, talk
 from crowds import order
-from steps import alone
+from steps import alone, each
 
 from stack.checkpoint import Checkpoint
 from stack.system import System
@@ -135,7 +135,7 @@ def test_when_no_instance_answers_what_is_kept_still_does(kept: System) -> None:
         assert lost.json()["status"] == 502
 
 
-@each
+@each(BALANCED)
 def test_a_change_is_seen_by_all_within_the_declared_time(step: Checkpoint) -> None:
     """And until then, hot reads reach the service about once a second, however many there are."""
     edge, memory = 1, 5

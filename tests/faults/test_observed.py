@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
-from steps import teaching
+from steps import each, teaching
 
 from lab.plan import Plan
 from lab.probe import Probe
@@ -23,7 +23,6 @@ from stack.checkpoint import Checkpoint
 from stack.system import System
 
 OBSERVED = teaching("observed")
-each = pytest.mark.parametrize("step", OBSERVED, ids=lambda step: step.label)
 
 ALL, NONE = {"NGINX_TRACE_SHARE": "100%"}, {"NGINX_TRACE_FLAG": "00"}
 ORDER = {"product_id": 7, "quantity": 1, "customer": "ada@example.com"}
@@ -54,7 +53,7 @@ def spans_when(system: System, many: int) -> list[dict[str, Any]]:
     return traces(system)
 
 
-@each
+@each(OBSERVED)
 def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) -> None:
     with shop(step, environment={"EDGE_SECONDS": "0"}, worker=False) as (system, client):
         before = numbers(system)
@@ -78,7 +77,7 @@ def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) ->
     }
 
 
-@each
+@each(OBSERVED)
 def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
     with (
         shop(step, instances=1, worker=False) as (system, client),
@@ -95,7 +94,7 @@ def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
         assert numbers(system)[active,] == itself
 
 
-@each
+@each(OBSERVED)
 def test_garbage_makes_no_series(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client), Probe() as probe:
 
@@ -114,7 +113,7 @@ def test_garbage_makes_no_series(step: Checkpoint) -> None:
         assert series() - before <= 5, "each address or method has a series of its own"
 
 
-@each
+@each(OBSERVED)
 def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> None:
     with shop(step, environment=ALL, instances=1) as (system, client):
         assert client.post("/orders", json=ORDER).status_code == 201
@@ -141,7 +140,7 @@ def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> N
         assert (mails["messages"], mails["traces"]) == (1, 1), "the mail service was not told"
 
 
-@each
+@each(OBSERVED)
 def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint) -> None:
     with shop(step, environment=ALL, worker=False, partners={"error_rate": 1.0}) as (
         system,
@@ -164,7 +163,7 @@ def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint
     assert named == {"request": 1, "no offer": 3}
 
 
-@each
+@each(OBSERVED)
 def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> None:
     small = {"POOL_SIZE": "1", "POOL_TIMEOUT": "1", "TRACE_SLOW": "60", **NONE}
     with shop(step, environment=small, instances=1, worker=False) as (system, client):
@@ -184,7 +183,7 @@ def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> 
         assert numbers(system)["requests_shed_total", "pool"] == 1
 
 
-@each
+@each(OBSERVED)
 def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
     bad = ("", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "é" * 30, "ff-" + "a" * 52)
     with (
@@ -202,7 +201,7 @@ def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
     assert all(len(id) == 32 and int(id, 16) for id in ids)
 
 
-@each
+@each(OBSERVED)
 def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoint) -> None:
     forged = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
     with shop(step, environment=NONE, worker=False) as (system, client):
@@ -213,7 +212,7 @@ def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoi
         assert b"a" * 32 not in system.log()
 
 
-@each
+@each(OBSERVED)
 @pytest.mark.parametrize("collector", ["gone", "stalled"])
 def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collector: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
@@ -227,7 +226,7 @@ def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collect
             assert system.end_app() != -signal.SIGKILL, "it waited for the collector"
 
 
-@each
+@each(OBSERVED)
 def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> None:
     settings = {"JOB_CONCURRENCY": "1", "JOB_RETRIES": "1", "MAIL_TIMEOUT": "60"}
     with shop(step, environment=settings, instances=1, partners={"hold": True}) as (system, client):
@@ -241,7 +240,7 @@ def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> N
         assert told(*system.workers.metrics)[("jobs_oldest_seconds",)] == 0
 
 
-@each
+@each(OBSERVED)
 def test_a_job_of_the_version_before_is_still_done(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client):
         assert client.post("/orders", json=ORDER).status_code == 201

@@ -8,7 +8,8 @@ from threading import Event
 
 import httpx2
 from crowds import KEPT_NOWHERE
-from resilient import each, refused
+from resilient import RESILIENT, refused
+from steps import each
 
 from lab.plan import Plan, Result
 from lab.probe import Probe
@@ -26,7 +27,7 @@ MOST = 0.5
 """Of the peak. How much more it is, notebook 15 measures, with the machine to itself."""
 
 
-@each
+@each(RESILIENT)
 def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> None:
     with System(step, size="tiny", environment=KEPT_NOWHERE) as system, Probe() as probe:
 
@@ -88,7 +89,7 @@ def health(system: System, over: Event) -> None:
             over.wait(0.1)
 
 
-@each
+@each(RESILIENT)
 def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) -> None:
     """The limit is one, and one is under way."""
     one = {"LIMIT_MOST": "1", "LIMIT_LEAST": "1", "MEMORY_SECONDS": "3600"}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import httpx2
 import psycopg
 import pytest
-from steps import teaching
+from steps import each, teaching
 
 from lab.waiting import wait_until
 from stack.account import account
@@ -69,7 +69,7 @@ def bouncer(system: System) -> Iterator[str]:
     child.stop(signal.SIGINT)
 
 
-@pytest.mark.parametrize("step", teaching("workers"), ids=lambda step: step.label)
+@each(teaching("workers"))
 def test_four_processes_with_a_pool_each_share_ten_connections(step: Checkpoint) -> None:
     plenty = max(products("tiny"), key=lambda product: product.stock).id
 

@@ -5,8 +5,7 @@ from time import sleep
 
 import httpx2
 import psycopg
-import pytest
-from steps import alone, teaching
+from steps import alone, each, teaching
 
 from stack.checkpoint import Checkpoint
 
@@ -18,7 +17,7 @@ HANG_UP = """
 """
 
 
-@pytest.mark.parametrize("step", POOLED, ids=lambda step: step.label)
+@each(POOLED)
 def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoint) -> None:
     with (
         alone(step) as system,
@@ -39,7 +38,7 @@ def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoi
         assert set(shoppers.map(look, range(1, 101))) == {200}
 
 
-@pytest.mark.parametrize("step", POOLED, ids=lambda step: step.label)
+@each(POOLED)
 def test_who_changes_a_product_sees_what_others_have_changed(step: Checkpoint) -> None:
     with (
         alone(step) as system,

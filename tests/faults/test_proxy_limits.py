@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx2
 import pytest
-from balanced import BALANCED, each, reached, talk
+from balanced import BALANCED, reached, talk
 from crowds import order
-from steps import alone
+from steps import alone, each
 
 from stack.checkpoint import Checkpoint
 from stack.system import System
@@ -130,7 +130,7 @@ def test_http_2_carries_many_requests_on_one_connection(guarded: System) -> None
     assert ordered.status_code == 201
 
 
-@each
+@each(BALANCED)
 def test_who_asks_too_often_is_turned_away(step: Checkpoint) -> None:
     strict = {"NGINX_RATE": "1r/m", "NGINX_BURST": "9"}
     with (

@@ -6,7 +6,8 @@ from collections import Counter
 import httpx2
 import psycopg
 from crowds import crowd, order
-from resilient import each
+from resilient import RESILIENT
+from steps import each
 
 from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
@@ -15,7 +16,7 @@ from stack.system import System
 QUICK = {"WORKER_SILENCE": "1"}
 
 
-@each
+@each(RESILIENT)
 def test_every_order_that_was_taken_is_kept_and_confirmed_once(step: Checkpoint) -> None:
     """Instances and workers are killed in turn while a crowd buys through nginx."""
     taken: dict[str, int] = {}

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import psycopg
 from crowds import KEPT_NOWHERE, crowd, order
-from resilient import each, lines, refused
+from resilient import RESILIENT, lines, refused
+from steps import each
 
 from lab.waiting import wait_until
 from stack.ask import ask, partner_stats, port_of, turn
@@ -23,7 +24,7 @@ def ask_to_stop(system: System, number: int) -> None:
     os.kill(system.pids()["app"][number], signal.SIGTERM)
 
 
-@each
+@each(RESILIENT)
 def test_readiness_ends_first_and_the_rest_goes_on(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment={"DRAIN_SECONDS": "5"}) as system,
@@ -38,7 +39,7 @@ def test_readiness_ends_first_and_the_rest_goes_on(step: Checkpoint) -> None:
         assert system.end_app() == -signal.SIGTERM
 
 
-@each
+@each(RESILIENT)
 def test_what_is_in_flight_is_answered_before_the_end(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment=HELD) as system,
@@ -60,7 +61,7 @@ def test_what_is_in_flight_is_answered_before_the_end(step: Checkpoint) -> None:
         assert len(lines(system, "stopped")) == system.instances
 
 
-@each
+@each(RESILIENT)
 def test_a_request_that_hangs_does_not_keep_it(step: Checkpoint) -> None:
     with System(step, size="tiny", environment=HELD) as system, ThreadPoolExecutor(1) as pool:
         turn(system.partners_url, hold=True)
@@ -71,7 +72,7 @@ def test_a_request_that_hangs_does_not_keep_it(step: Checkpoint) -> None:
         assert len(lines(system, "stopped")) == system.instances, "the log was not flushed"
 
 
-@each
+@each(RESILIENT)
 def test_servers_that_do_not_move_do_not_keep_it(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment=KEPT_NOWHERE) as system,
@@ -93,7 +94,7 @@ def test_servers_that_do_not_move_do_not_keep_it(step: Checkpoint) -> None:
         assert len(lines(system, "stopped")) == system.instances
 
 
-@each
+@each(RESILIENT)
 def test_no_order_that_was_taken_is_lost_when_instances_stop(step: Checkpoint) -> None:
     """Without a drain: nginx still sends shoppers there when they are told to stop."""
     answers: Counter[int] = Counter()
@@ -122,7 +123,7 @@ def test_no_order_that_was_taken_is_lost_when_instances_stop(step: Checkpoint) -
     assert row[0] == row[1] >= answers[201] > 40
 
 
-@each
+@each(RESILIENT)
 def test_readiness_follows_the_database_without_haste(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment={"READY_PATIENCE": "4"}, instances=1) as system,
@@ -143,7 +144,7 @@ def readiness(client: httpx2.Client) -> tuple[int, str]:
     return answer.status_code, answer.json()["checks"]["postgres"]
 
 
-@each
+@each(RESILIENT)
 def test_it_is_not_ready_before_it_has_seen_the_database(step: Checkpoint) -> None:
     with System(step, size="tiny", instances=1) as system, ThreadPoolExecutor(1) as pool:
         port = port_of(system.urls[0])
