@@ -121,3 +121,9 @@ def order_for(product: data.Product, quantity: int = 1, **more: Any) -> dict[str
     """The body of an order."""
     body = {"product_id": product.id, "quantity": quantity, "customer": "ada@example.com"}
     return {**body, **more}
+
+
+def stock(shop: Shop, product: data.Product) -> int:
+    """How many are left."""
+    left: int = shop.get(f"/products/{product.id}/stock").json()["stock"]
+    return left

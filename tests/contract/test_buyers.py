@@ -5,16 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Shop, order_for
+from conftest import Shop, order_for, stock
 
 from stack.seed import data
 
 CROWD = 24
-
-
-def left(shop: Shop, product: data.Product) -> int:
-    stock: int = shop.get(f"/products/{product.id}/stock").json()["stock"]
-    return stock
 
 
 @pytest.mark.parametrize("quantity", [1, 3])
@@ -32,7 +27,7 @@ def test_exactly_the_stock_is_sold(
     sold = product.stock // quantity
     statuses = Counter(answer.status_code for answer in answers)
     assert statuses == {201: sold, 409: buyers - sold}
-    assert left(shop, product) == product.stock - sold * quantity
+    assert stock(shop, product) == product.stock - sold * quantity
     ids = [answer.json()["id"] for answer in answers if answer.status_code == 201]
     assert len(set(ids)) == sold
     for id in ids:
@@ -49,7 +44,7 @@ def test_duplicates_of_one_key_at_once_make_one_order(shop: Shop, product: data.
         )
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.text for answer in answers}) == 1
-    assert left(shop, product) == product.stock - 1
+    assert stock(shop, product) == product.stock - 1
 
 
 def test_one_key_for_two_products_at_once_makes_one_order(
@@ -67,7 +62,7 @@ def test_one_key_for_two_products_at_once_makes_one_order(
     orders = {answer.json()["id"] for answer in answers if answer.status_code == 201}
     assert len(orders) == 1
     assert {answer.status_code for answer in answers} <= {201, 422}
-    assert sum(product.stock - left(shop, product) for product in products) == 1
+    assert sum(product.stock - stock(shop, product) for product in products) == 1
 
 
 def test_changes_and_orders_at_once_lose_neither(shop: Shop, product: data.Product) -> None:
@@ -80,4 +75,4 @@ def test_changes_and_orders_at_once_lose_neither(shop: Shop, product: data.Produ
     with ThreadPoolExecutor(8) as crowd:
         statuses = Counter(crowd.map(act, range(10)))
     assert statuses == {200: 5, 201: 5}
-    assert left(shop, product) == product.stock - 5
+    assert stock(shop, product) == product.stock - 5

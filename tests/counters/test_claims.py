@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab import counters, turn, work
-from stack.checkpoint import Checkpoint, before, checkpoints
+from stack.checkpoint import Checkpoint, checkpoints
 
 STEPS = checkpoints()
 TO_PROVE = [*map(Checkpoint.with_its_own_claims, STEPS[:-1]), STEPS[-1]]
@@ -28,12 +28,3 @@ def test_a_starter_fails_a_claim_of_its_step(
     found = next((row for row in counters.claims(step, starter) if not row.holds), None)
     assert found, "the exercise is already solved"
     assert found.because
-
-
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.label)
-def test_a_step_teaches_something_to_count(step: Checkpoint) -> None:
-    assert step.claims
-    assert step.predictions
-    if before(step):
-        assert len(step.hints) >= 3
-        assert all(hint.text.strip() for hint in step.hints)

@@ -15,7 +15,7 @@ from resilient import RESILIENT, lines, refused
 
 from lab.telemetry import numbers
 from lab.waiting import wait_until
-from stack.ask import partner_stats
+from stack.ask import partner_stats, turn
 from stack.system import System
 
 WAITING = """
@@ -134,12 +134,11 @@ def test_a_wish_that_is_none_is_ignored(client: httpx2.Client, wish: str) -> Non
 
 def test_offers_take_what_came_before_the_deadline(client: httpx2.Client, system: System) -> None:
     """Partners are told how long we wait, which is a little less than we have."""
-    put = f"{system.partners_url}/settings"
-    httpx2.put(put, params={"hold": True, "partner": "northwind"})
+    turn(system.partners_url, partner="northwind", hold=True)
     try:
         answer = client.get("/products/7/offers", headers=within(3))
     finally:
-        httpx2.put(put, params={"hold": False, "partner": "northwind"})
+        turn(system.partners_url, partner="northwind", hold=False)
     assert answer.status_code == 200
     assert answer.json()["missing"] == ["northwind"]
     assert len(answer.json()["offers"]) == 2

@@ -2,7 +2,6 @@
 
 import golden
 import httpx2
-import psutil
 import redis
 from caches import CACHED
 
@@ -45,7 +44,7 @@ def test_garbage_fills_neither_the_memory_nor_the_cache() -> None:
             result = probe.run(plan)
             assert not result.errors, result.errors
             assert result.good == HALF
-            sizes.append(resident(system))
+            sizes.append(sum(one.memory_info().rss for one in system.processes()))
         assert sizes[1] - sizes[0] < MORE
         wait_until(lambda: cache.dbsize() <= kept_at_most, "the end of what there is not")
 
@@ -55,11 +54,3 @@ def test_garbage_fills_neither_the_memory_nor_the_cache() -> None:
                 assert answer.json() == golden.detail(golden.products()[id])
                 assert answer.headers["X-Cache"] in found
         assert client.get("/products?category=books").json() == golden.page("books")
-
-
-def resident(system: System) -> int:
-    """Bytes that the service's processes have in memory."""
-    processes = [psutil.Process(pid) for pid in system.pids()["app"]]
-    for process in list(processes):
-        processes += process.children(recursive=True)
-    return sum(process.memory_info().rss for process in processes)

@@ -17,7 +17,7 @@ import pytest
 from steps import alone, each, inside, teaching
 
 from lab.waiting import wait_until
-from stack.ask import turn
+from stack.ask import partner_stats, turn
 from stack.checkpoint import Checkpoint
 from stack.keeper import lives
 from stack.seed.data import CATEGORIES, products
@@ -63,8 +63,7 @@ class Shop:
 
     def posts(self) -> int:
         """How often it was asked."""
-        stats: dict[str, int] = httpx2.get(f"{self.system.partners_url}/stats").json()
-        return stats["posts"]
+        return partner_stats(self.system.partners_url)["posts"]
 
     def jobs(self, *statuses: str) -> list[tuple[str, int]]:
         """Task and attempts of the jobs in these states."""

@@ -13,6 +13,7 @@ from balanced import BALANCED, reached, talk
 from crowds import order
 from steps import alone, each
 
+from stack.ask import port_of
 from stack.checkpoint import Checkpoint
 from stack.system import System
 
@@ -71,8 +72,7 @@ def test_every_address_has_its_own_answer(kept: System) -> None:
 
 def get(url: str, path: str) -> tuple[int, Any]:
     """The answer to exactly this address, which a client would tidy up."""
-    port = int(url.rpartition(":")[2])
-    said = talk(port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    said = talk(port_of(url), f"GET {path} HTTP/1.0\r\n\r\n".encode())
     head, _, body = said.partition(b"\r\n\r\n")
     return int(head.split()[1]), body
 

@@ -18,7 +18,7 @@ from lab.plan import Plan
 from lab.probe import Probe
 from lab.telemetry import numbers, told
 from lab.waiting import wait_until
-from stack.ask import turn
+from stack.ask import partner_stats, turn
 from stack.checkpoint import Checkpoint
 from stack.system import System
 
@@ -136,7 +136,7 @@ def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> N
             path.append(span["name"])
             span = by_id.get(span["parent_id"])
         assert path == ["POST mail", "confirm_order", "POST /orders"]
-        mails = httpx2.get(f"{system.partners_url}/stats").json()
+        mails = partner_stats(system.partners_url)
         assert (mails["messages"], mails["traces"]) == (1, 1), "the mail service was not told"
 
 
@@ -248,5 +248,4 @@ def test_a_job_of_the_version_before_is_still_done(step: Checkpoint) -> None:
             changed = database.execute("UPDATE procrastinate_jobs SET args = args - 'traceparent'")
             assert changed.rowcount == 1
         system.workers.start()
-        mails = f"{system.partners_url}/stats"
-        wait_until(lambda: httpx2.get(mails).json()["messages"] == 1, "the message")
+        wait_until(lambda: partner_stats(system.partners_url)["messages"] == 1, "the message")

@@ -15,6 +15,7 @@ from steps import each, teaching
 
 from lab.waiting import wait_until
 from stack.account import account
+from stack.ask import port_of
 from stack.checkpoint import Checkpoint
 from stack.ports import free_port
 from stack.postgres import answers
@@ -56,7 +57,7 @@ def bouncer(system: System) -> Iterator[str]:
     who, port = account(), free_port()
     folder = system.run_dir / "pgbouncer"
     folder.mkdir()
-    postgres = system.database_url.rpartition(":")[2].partition("/")[0]
+    postgres = port_of(system.database_url)
     text = CONFIGURATION.format(postgres=postgres, port=port, served=SERVED)
     (folder / "pgbouncer.ini").write_text(text)
     who.own(folder)  # PgBouncer refuses to run as root, too

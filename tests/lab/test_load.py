@@ -23,6 +23,7 @@ from rich.console import Console
 
 from lab import load
 from lab.load import BUSY, CONFUSED, JOURNEYS, Outcome
+from stack.ask import port_of
 from stack.errors import StackError
 from stack.ports import free_port, is_free
 
@@ -206,7 +207,7 @@ def test_the_page_is_for_this_machine_only_and_ctrl_c_leaves_nothing() -> None:
         assert process.stdout
         line = process.stdout.readline()
         address = line.split()[2]
-        port = int(address.rpartition(":")[2])
+        port = port_of(address)
         with urllib.request.urlopen(address, timeout=10) as answer:
             assert answer.status == 200
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
