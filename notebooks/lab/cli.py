@@ -36,7 +36,7 @@ Journey = Literal[*loads.JOURNEYS]  # type: ignore[valid-type]
 JOURNEYS = "What the shoppers do. " + "; ".join(
     f"{name}: {does}" for name, does in loads.JOURNEYS.items()
 )
-CROWD, SURGE = loads.usual("browse"), loads.usual("surge")
+(FEW, SHORT), (MANY, LONG) = loads.usual("browse"), loads.usual("surge")
 Which = Annotated[str, typer.Argument(metavar="NN", help="A checkpoint: 5, 05 or async.")]
 Full = Annotated[bool, typer.Option("--full", help="Measure longer, for numbers to publish.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -132,15 +132,10 @@ def load(
     journey: Annotated[Journey, typer.Option(help=JOURNEYS)] = "browse",
     users: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=2000,
-            help=f"Shoppers at once; {CROWD[0]}, at the height of a surge {SURGE[0]}.",
-        ),
+        typer.Option(min=1, max=2000, help=f"Shoppers at once; {FEW}, in mid-surge {MANY}."),
     ] = None,
     time: Annotated[
-        int | None,
-        typer.Option(min=1, max=600, help=f"Seconds; {CROWD[1]}, a whole surge {SURGE[1]}."),
+        int | None, typer.Option(min=1, max=600, help=f"Seconds; {SHORT}, a whole surge {LONG}.")
     ] = None,
     ui: Annotated[bool, typer.Option("--ui", help="Offer Locust's own page meanwhile.")] = False,
 ) -> None:
