@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack import attached
 from stack.account import account
 from stack.keeper import marked

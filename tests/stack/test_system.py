@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack import attached, backing
 from stack.account import Account, _wheel, account
 from stack.ask import port_of
