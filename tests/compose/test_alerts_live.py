@@ -13,7 +13,7 @@ import pytest
 import yaml
 from test_alerts import HISTOGRAMS, METRICS, RULES
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.ask import ask, turn
 from stack.checkpoint import checkpoints
 from stack.ports import free_port

@@ -13,7 +13,7 @@ import httpx2
 import psycopg
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.attached import named
 from stack.checkpoint import checkpoints
 from stack.ports import free_port, is_free

@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from lab.sql import wait_until
+from lab.waiting import wait_until
 from stack.checkpoint import checkpoints
 from stack.paths import ROOT
 from stack.ports import free_port
