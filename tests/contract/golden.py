@@ -1,7 +1,7 @@
 """The right answers, computed from the seed and never recorded from a service.
 
-The suite changes data, so it divides the catalogue: prices and descriptions change only in
-`outdoors` (and are put back), orders are placed only for `SOLD`, reports are asked for `books`.
+The suite changes data, so it divides the catalogue: prices and descriptions change in `outdoors`
+(and are put back) and, with orders, in `SOLD`; reports are asked for `books`.
 """
 
 import random
