@@ -22,7 +22,7 @@ from stack import forks, run
 from stack.checkpoint import Checkpoint
 
 LANES = 3
-"""Each of them waits a third of the time: three fill two cores."""
+"""Two would leave a fifth of two cores idle."""
 
 
 @dataclass(frozen=True)
