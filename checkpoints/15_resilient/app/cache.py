@@ -78,12 +78,12 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
         return Kept(found), True
     try:
         kept = fresh(await load())
+        if found is None:
+            await put(key, kept, lease)
     except BaseException:
         if found is None:
-            await give_back(key, lease)
+            await give_back(key, lease)  # if what we put is there already, nothing happens
         raise
-    if found is None:
-        await put(key, kept, lease)
     return kept, False
 
 
