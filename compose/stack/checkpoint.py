@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stack.errors import StackError
 from stack.paths import CHECKPOINTS
-from stack.seed.data import Size as Size  # lab has it from here
+from stack.seed.data import Size
 
 
 class Part(BaseModel):

@@ -18,9 +18,10 @@ from lab import load as loads
 from lab import predict as predictions
 from lab import progress as progresses
 from lab.results import Effort, record, rows
-from stack.checkpoint import Size, checkpoints, find
+from stack.checkpoint import checkpoints, find
 from stack.errors import StackError
 from stack.paths import ROOT, STATE
+from stack.seed.data import Size
 from stack.system import System
 
 app = typer.Typer(

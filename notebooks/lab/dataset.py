@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stack.backing import prepare as prepare_dataset
-from stack.checkpoint import Size
+from stack.seed.data import Size
 
 
 def prepare(size: Size, console: Console) -> None:

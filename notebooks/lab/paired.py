@@ -27,8 +27,9 @@ from lab.judge import judge
 from lab.probe import Probe
 from lab.results import Comparison, Effort, Sample, Sides
 from lab.workloads import Workload, workload
-from stack.checkpoint import Checkpoint, Size
+from stack.checkpoint import Checkpoint
 from stack.paths import ROOT
+from stack.seed.data import Size
 from stack.system import System
 
 Progress = Callable[[str, float], None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lab.results import Effort
-from stack.checkpoint import Size
+from stack.seed.data import Size
 
 T = TypeVar("T")
 

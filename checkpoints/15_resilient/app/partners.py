@@ -58,16 +58,17 @@ async def get_offers(product_id: ProductId, client: Client) -> Offers:
 async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
     """A partner's offer, or None when it fails or takes too long, or would."""
     seconds = min(settings.partner_timeout, left() - WAY_BACK)
+    fair = seconds == settings.partner_timeout
     try:
-        with breakers[partner].watch(fair=seconds == settings.partner_timeout):
-            return await call(client, partner, product_id, seconds)
+        with breakers[partner].watch(fair):
+            return await call(client, partner, product_id, seconds, fair)
     except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, BreakerOpen) as error:
         log.warning("no offer", partner=partner, error=type(error).__name__)
         return None
 
 
 async def call(
-    client: aiohttp.ClientSession, partner: str, product_id: int, seconds: float
+    client: aiohttp.ClientSession, partner: str, product_id: int, seconds: float, fair: bool
 ) -> Offer:
     if seconds <= 0:
         raise TimeoutError
@@ -85,7 +86,7 @@ async def call(
         outcome = "ok"
         return offer
     except TimeoutError:
-        if seconds == settings.partner_timeout:
+        if fair:
             outcome = "timeout"
         raise
     except Exception:
