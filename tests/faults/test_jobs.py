@@ -297,6 +297,23 @@ def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: P
         assert shop.status(healthy) == "done"
 
 
+@each(QUEUED)
+def test_a_report_whose_job_was_given_up_has_failed_whoever_could_not_say_so(
+    step: Checkpoint,
+) -> None:
+    with opened(step) as shop:
+        with shop.database.transaction():
+            shop.database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # none is made
+            report = shop.promise("toys")
+            wait_until(lambda: shop.status(report) == "running", "the report to be begun")
+            shop.system.workers.end(signal.SIGKILL)
+        # As the last try leaves it when its worker dies once the queue has heard of its end.
+        shop.database.execute("UPDATE procrastinate_jobs SET status = 'failed'")
+        assert shop.status(report) == "running"
+        shop.system.workers.start()
+        wait_until(lambda: shop.status(report) == "failed", "the report to have failed")
+
+
 def alive(shop: Shop) -> bool:
     [pid] = shop.system.pids()["worker"]
     return psutil.pid_exists(pid) and lives(psutil.Process(pid))

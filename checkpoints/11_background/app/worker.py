@@ -10,7 +10,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
 
 from app.database import LOST, engine
-from app.jobs import give_up, queue
+from app.jobs import fail_reports, queue
 from app.logs import log, open_log
 from app.settings import settings
 
@@ -24,8 +24,6 @@ async def tell(
         await process()
     except BaseException as error:  # to be told to stop counts as a try, too
         log.warning("job failed", job=job.id, task=job.task_name, error=repr(error))
-        if job.attempts >= settings.job_retries:
-            await give_up(job)
         raise
     log.info("job", job=job.id, task=job.task_name, **job.task_kwargs)
 
@@ -41,8 +39,9 @@ async def rescue() -> None:
                 if job.attempts < settings.job_retries:
                     await jobs.retry_job(job)
                 else:  # it may be the job that kills them
-                    await give_up(job)
+                    log.warning("job given up", job=job.id, task=job.task_name)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
+            await fail_reports()
         # Another worker was quicker, or the database is away.
         except (ConnectorException, *LOST) as error:
             log.warning("no rescue", error=repr(error))
