@@ -39,7 +39,7 @@ async def rescue() -> None:
                 if job.attempts < settings.job_retries:
                     await jobs.retry_job(job)
                 else:  # it may be the job that kills them
-                    log.warning("job given up", job=job.id, task=job.task_name)
+                    log.warning("job given up", job=job.id, task=job.task_name, **job.task_kwargs)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
             await fail_reports()
         # Another worker was quicker, or the database is away.
