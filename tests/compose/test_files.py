@@ -95,7 +95,7 @@ def test_the_shop_trusts_nginx_and_nginx_knows_every_instance() -> None:
     given = SERVICES["nginx"]["environment"]["NGINX_INSTANCES"]
     for name in instances:
         address = SERVICES[name]["networks"]["inside"]["ipv4_address"]
-        assert f"server {address}:8000 max_fails=3 fail_timeout=2s;" in given
+        assert f"server {address}:8000 max_fails=0;" in given
         shop = SERVICES[name]["environment"]
         nginx = SERVICES["nginx"]["networks"]["inside"]["ipv4_address"]
         assert shop["FORWARDED_ALLOW_IPS"] == nginx

@@ -47,3 +47,14 @@ def talk(port: int, *pieces: bytes, pause: float = 0.0, tls: bool = False) -> by
             while some := connection.recv(65536):
                 said += some
     return said
+
+
+def problem(said: bytes) -> int:
+    """The status of an answer that must be a problem with a cure."""
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head, said
+    found = json.loads(body)
+    assert int(head.split()[1]) == found["status"]
+    assert found.keys() >= {"type", "title", "detail"} and len(found["detail"].split()) > 4
+    status: int = found["status"]
+    return status

@@ -1,14 +1,13 @@
 """Who comes in: what nginx refuses, whom it lets go, and how it speaks TLS."""
 
 import asyncio
-import json
 import ssl
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx2
 import pytest
-from balanced import BALANCED, reached, talk
+from balanced import BALANCED, problem, reached, talk
 from crowds import order
 from steps import alone, each
 
@@ -16,17 +15,6 @@ from stack.checkpoint import Checkpoint
 from stack.system import System
 
 PATIENCE = 2  # a busy machine may need a second for a handshake
-
-
-def problem(said: bytes) -> int:
-    """The status of an answer that must be a problem with a cure."""
-    head, _, body = said.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head, said
-    found = json.loads(body)
-    assert int(head.split()[1]) == found["status"]
-    assert found.keys() >= {"type", "title", "detail"} and len(found["detail"].split()) > 4
-    status: int = found["status"]
-    return status
 
 
 GET = b"GET /products/7/offers HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n"

@@ -12,6 +12,7 @@ from fastapi_pagination import add_pagination
 
 from app import health, orders, partners, products, reports
 from app.budget import check_budget
+from app.bugs import LogBugs
 from app.cache import keep_saying, redis
 from app.database import engine
 from app.front import DetailsFirst
@@ -38,7 +39,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
 # What any address may answer: we, or the proxy before us.
 ANYWHERE = problems(400, 413, 414, 429, 431, 500, 502, 503, 504)
 
-shop = Service(title="Surge shop", version="1", lifespan=lifespan, responses=ANYWHERE)
+shop = Service(
+    title="Surge shop",
+    version="1",
+    lifespan=lifespan,
+    responses=ANYWHERE,
+    redirect_slashes=False,  # a redirect repeats all that the client has sent, in a header
+)
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
 shop.add_middleware(LogRequests)
 add_problem_handlers(shop)
@@ -48,4 +55,4 @@ shop.include_router(orders.router)
 shop.include_router(reports.router)
 shop.include_router(health.router)
 add_pagination(shop)
-app = DetailsFirst(shop)  # before all that a framework does for a request
+app = DetailsFirst(LogBugs(shop))  # before all that a framework does for a request

@@ -13,6 +13,7 @@ from fastapi_pagination import add_pagination
 
 from app import health, metrics, orders, partners, products, reports
 from app.budget import check_budget
+from app.bugs import LogBugs
 from app.cache import keep_saying, redis
 from app.database import engine
 from app.front import DetailsFirst
@@ -52,7 +53,12 @@ SPANS: TelemetryConfig = {
 }
 
 shop = Service(
-    title="Surge shop", version="1", lifespan=lifespan, responses=ANYWHERE, telemetry=SPANS
+    title="Surge shop",
+    version="1",
+    lifespan=lifespan,
+    responses=ANYWHERE,
+    redirect_slashes=False,  # a redirect repeats all that the client has sent, in a header
+    telemetry=SPANS,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
 shop.add_middleware(ObserveRequests)
@@ -64,4 +70,4 @@ shop.include_router(reports.router)
 shop.include_router(health.router)
 shop.include_router(metrics.router)
 add_pagination(shop)
-app = DetailsFirst(shop)  # before all that a framework does for a request
+app = DetailsFirst(LogBugs(shop))  # before all that a framework does for a request

@@ -1,7 +1,6 @@
 """The guard: a request gets a place and a deadline before anything is done for it, or a refusal."""
 
 import asyncio
-import logging
 import time
 
 from fastapi import Response
@@ -23,7 +22,6 @@ BUSY = problem(503, "Too many shoppers at once. Try again in a second.", AGAIN)
 STOPPING = problem(
     503, "This instance stops. Try again in a second, orders with the same key.", AGAIN
 )
-bugs = logging.getLogger("uvicorn.error")  # where uvicorn would tell of them
 
 
 class Guard:
@@ -58,13 +56,11 @@ class Guard:
     async def serve(
         self, scope: Scope, receive: Receive, send: Send, seconds: float, began: float
     ) -> None:
-        answered = complete = False
-        worth = True
+        answered, worth = False, True
 
         async def sending(message: Message) -> None:
-            nonlocal answered, complete
+            nonlocal answered
             answered = True
-            complete = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         try:
@@ -76,16 +72,8 @@ class Guard:
             refusal = late("deadline" if worth else "hurry")
         except asyncio.CancelledError:  # uvicorn ends, and has waited long enough
             refusal = STOPPING
-        except Exception:
-            # A bug, and the framework has answered 500. If uvicorn heard of it, it would hang up.
-            # nginx may have sent the next request by then, and blame the instance for it.
-            if not complete:
-                raise
-            bugs.exception("A bug in %s %s", scope["method"], scope["path"])
-            return
-        if answered:
-            raise ConnectionAbortedError  # in the middle of it: hanging up is all that is left
-        await refuse(scope, send, refusal, began, worth)
+        if not answered:  # else uvicorn hangs up if that was not all of it, and only then
+            await refuse(scope, send, refusal, began, worth)
 
 
 def late(reason: str) -> Response:
