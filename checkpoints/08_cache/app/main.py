@@ -13,6 +13,7 @@ from fastapi_pagination import add_pagination
 from app import health, orders, partners, products, reports
 from app.cache import keep_saying, redis
 from app.database import engine
+from app.doubts import resolve_doubts
 from app.logs import LogRequests, open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
@@ -22,10 +23,11 @@ from app.problems import Service, add_problem_handlers, problems
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
     gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
     with open_log():
-        sayer = asyncio.create_task(keep_saying())
+        forever = [asyncio.create_task(task) for task in (keep_saying(), resolve_doubts())]
         async with open_client() as client:
             yield {"client": client}
-        sayer.cancel()
+        for task in forever:
+            task.cancel()
         await redis.aclose()
         await engine.dispose()
 

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Body, Query, Response
 from fastapi_pagination.api import create_page, resolve_params
 from fastapi_pagination.bases import AbstractParams
 from pydantic import TypeAdapter
-from sqlalchemy import Select
+from sqlalchemy import Select, update
 
 from app.cache import NOTHING, forget, key, read_through
 from app.cursors import cursor_after, place
 from app.database import Database, rows
+from app.doubts import TRANSACTION_ID, in_doubt
 from app.models import Product
 from app.problems import no_such, problems
 from app.queries import DETAIL, DETAIL_BY_ID, STOCK, count_of, feed_of, page_of
@@ -79,12 +80,17 @@ async def change_product(
     product = await session.get(Product, product_id)
     if product is None:
         raise no_such("product", product_id)
-    for name, value in changes.items():
-        setattr(product, name, value)
+    transaction = await session.scalar(
+        update(Product).where(Product.id == product_id).values(**changes).returning(TRANSACTION_ID),
+        execution_options={"synchronize_session": False},
+    )
     changed = key("product", product_id), *pages_with(product.category)
     try:
         await session.commit()
-    finally:  # who has not heard that it was committed does not know that it was not
+    except BaseException:  # an error or a cancellation does not say that it was not committed
+        in_doubt[transaction] = changed
+        raise
+    finally:
         await forget(*changed)
     return await get_product(product_id)
 

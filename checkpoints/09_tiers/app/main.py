@@ -13,6 +13,7 @@ from fastapi_pagination import add_pagination
 from app import health, orders, partners, products, reports
 from app.cache import keep_saying, redis
 from app.database import engine
+from app.doubts import resolve_doubts
 from app.front import HitsFirst
 from app.logs import LogRequests, open_log
 from app.partners import open_client
@@ -24,11 +25,12 @@ from app.tiers import listen
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
     gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
     with open_log():
-        sayer, listener = asyncio.create_task(keep_saying()), asyncio.create_task(listen())
+        tasks = keep_saying(), listen(), resolve_doubts()
+        forever = [asyncio.create_task(task) for task in tasks]
         async with open_client() as client:
             yield {"client": client}
-        sayer.cancel()
-        listener.cancel()
+        for task in forever:
+            task.cancel()
         await redis.aclose()
         await engine.dispose()
 

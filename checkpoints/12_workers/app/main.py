@@ -14,6 +14,7 @@ from app import health, orders, partners, products, reports
 from app.budget import check_budget
 from app.cache import keep_saying, redis
 from app.database import engine
+from app.doubts import resolve_doubts
 from app.front import DetailsFirst
 from app.logs import LogRequests, open_log
 from app.partners import open_client
@@ -26,11 +27,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
     await check_budget()
     gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
     with open_log():
-        sayer, listener = asyncio.create_task(keep_saying()), asyncio.create_task(listen())
+        tasks = keep_saying(), listen(), resolve_doubts()
+        forever = [asyncio.create_task(task) for task in tasks]
         async with open_client() as client:
             yield {"client": client}
-        sayer.cancel()
-        listener.cancel()
+        for task in forever:
+            task.cancel()
         await redis.aclose()
         await engine.dispose()
 

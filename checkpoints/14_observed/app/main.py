@@ -16,6 +16,7 @@ from app.budget import check_budget
 from app.bugs import LogBugs
 from app.cache import keep_saying, redis
 from app.database import engine
+from app.doubts import resolve_doubts
 from app.front import DetailsFirst
 from app.logs import open_log
 from app.metrics import watch_loop
@@ -31,7 +32,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
     await check_budget()
     gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
     with open_log():
-        forever = [asyncio.create_task(task) for task in (keep_saying(), listen(), watch_loop())]
+        tasks = keep_saying(), listen(), resolve_doubts(), watch_loop()
+        forever = [asyncio.create_task(task) for task in tasks]
         async with open_tracing("shop"), open_client() as client:
             yield {"client": client}
         for task in forever:

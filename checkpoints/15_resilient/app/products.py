@@ -7,12 +7,13 @@ import orjson
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi_pagination.api import create_page, resolve_params
 from fastapi_pagination.bases import AbstractParams
-from sqlalchemy import Select
+from sqlalchemy import Select, update
 
 from app import details, tiers
 from app.cache import NOTHING, key
 from app.cursors import cursor_after, place
 from app.database import Database, rows
+from app.doubts import TRANSACTION_ID, in_doubt
 from app.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
 from app.memory import Answer
 from app.models import Product
@@ -86,12 +87,17 @@ async def change_product(
     product = await session.get(Product, product_id)
     if product is None:
         raise no_such("product", product_id)
-    for name, value in changes.items():
-        setattr(product, name, value)
+    transaction = await session.scalar(
+        update(Product).where(Product.id == product_id).values(**changes).returning(TRANSACTION_ID),
+        execution_options={"synchronize_session": False},
+    )
     changed = details.key_of(product_id), *pages_with(product.category)
     try:
         await session.commit()
-    finally:  # who has not heard that it was committed does not know that it was not
+    except BaseException:  # an error or a cancellation does not say that it was not committed
+        in_doubt[transaction] = changed
+        raise
+    finally:
         await tiers.forget(*changed)
     response = whole(*await details.get(product_id))
     let_see_fresh(response)
