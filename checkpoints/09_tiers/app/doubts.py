@@ -14,7 +14,7 @@ PATIENCE = 5.0  # seconds for a look; a connection that does not move must not s
 # PostgreSQL's name for a transaction. It is never used again, and outlives connection and restart.
 TRANSACTION_ID = cast(func.pg_current_xact_id(), Text)
 
-# "committed" is only said once every new snapshot sees it. NULL is too old to be known: it ended.
+# PostgreSQL says "committed" only once every new snapshot sees the change. NULL: it ended long ago.
 ENDED = text("""
     SELECT id FROM unnest(CAST(:ids AS text[])) AS id
     WHERE pg_xact_status(CAST(id AS xid8)) IS DISTINCT FROM 'in progress'
@@ -24,9 +24,9 @@ in_doubt: dict[str | None, tuple[str, ...]] = {}  # for each, the keys that it m
 
 
 async def resolve_doubts() -> None:
-    """Until a transaction ends, readers put the old row back into the cache. So look when it has.
+    """Invalidate again once a transaction has ended: until then, readers cache the old row again.
 
-    One statement asks for all of them; however it fails, the next look may succeed.
+    One statement asks for all of them. However it fails, the next look may succeed.
     """
     while True:
         await asyncio.sleep(INTERVAL)
