@@ -8,6 +8,7 @@ It runs in a thread of whoever opens it. What can go wrong with a network:
 
     delay    seconds, at the least, by which all that is sent arrives later, either way
     stall    nothing arrives any more, and nobody is told; `flow` ends it, and nothing is lost
+    silence  what is open is dead, and nobody is told; the next may be opened at once
     cut      all connections are reset; the next may be opened at once
     refuse   nobody listens, and what is open is reset; `accept` ends it
 """
@@ -72,6 +73,10 @@ class FaultProxy:
         """Pass everything on again, first of all what was held back."""
         self._loop.call_soon_threadsafe(self._flows.set)
 
+    def silence(self) -> None:
+        """Pass nothing on any more for those who are connected, for good; the next are served."""
+        self._run(self._silence())
+
     def cut(self) -> None:
         """Reset all connections."""
         self._run(self._cut())
@@ -93,6 +98,11 @@ class FaultProxy:
     def _run(self, work: Coroutine[Any, Any, Got]) -> Got:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    async def _silence(self) -> None:
+        self._flows.clear()
+        self._flows = asyncio.Event()
+        self._flows.set()
+
     async def _cut(self) -> None:
         tasks = list(self._open)
         for task, writers in self._open.items():
@@ -109,15 +119,18 @@ class FaultProxy:
         with suppress(OSError, asyncio.CancelledError):
             there, back = await asyncio.open_connection(*self._target)
             writers.append(back)
-            await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+            flows = self._flows
+            await asyncio.gather(self._pass(reader, back, flows), self._pass(there, writer, flows))
         for one in writers:
             one.close()
         del self._open[task]
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
+    ) -> None:
         while data := await reader.read(65536):
             await asyncio.sleep(self.delay)
-            await self._flows.wait()
+            await flows.wait()
             writer.write(data)
             await writer.drain()
         writer.close()

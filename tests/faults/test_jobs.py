@@ -6,85 +6,20 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import httpx2
 import psutil
 import psycopg
 import pytest
-from steps import alone, each, inside, teaching
+from queues import FEW, QUEUED, Shop, opened
+from steps import alone, each, inside
 
 from lab.waiting import wait_until
-from stack.ask import partner_stats, turn
+from stack.ask import turn
 from stack.checkpoint import Checkpoint
 from stack.keeper import lives
-from stack.seed.data import CATEGORIES, products
-from stack.system import System
-
-QUEUED = teaching("background")
-QUICK = {"WORKER_SILENCE": "1"}
-PLENTY, FEW = (
-    next(product.id for product in products("tiny") if product.stock in stock)
-    for stock in (range(50, 1000), range(20, 50))
-)
-
-
-class Shop:
-    """A running shop with what a test asks of it and of its queue."""
-
-    def __init__(self, system: System, client: httpx2.Client, database: Any) -> None:
-        self.system = system
-        self.client = client
-        self.database = database
-
-    def promise(self, category: str) -> str:
-        answer = self.client.post("/reports", json={"category": category})
-        assert (answer.status_code, answer.json()["status"]) == (202, "pending")
-        return answer.headers["Location"]
-
-    def status(self, path: str) -> str:
-        status: str = self.client.get(path).json()["status"]
-        return status
-
-    def buy(self, product: int = PLENTY, quantity: int = 1) -> httpx2.Response:
-        body = {"product_id": product, "quantity": quantity, "customer": "ada@example.com"}
-        return self.client.post("/orders", json=body)
-
-    def buy_four(self) -> set[str]:
-        """The keys of the messages that four orders deserve."""
-        return {f"order-{self.buy().json()['id']}" for _ in range(4)}
-
-    def messages(self) -> dict[str, Any]:
-        """What the mail service has taken, by key."""
-        taken: dict[str, Any] = httpx2.get(f"{self.system.partners_url}/mail/messages").json()
-        return taken
-
-    def posts(self) -> int:
-        """How often it was asked."""
-        return partner_stats(self.system.partners_url)["posts"]
-
-    def jobs(self, *statuses: str) -> list[tuple[str, int]]:
-        """Task and attempts of the jobs in these states."""
-        query = "SELECT task_name, attempts FROM procrastinate_jobs WHERE status::text = ANY(%s)"
-        return list(self.database.execute(query, [list(statuses)]))
-
-    def settled(self) -> None:
-        """Wait until nothing is left to do."""
-        wait_until(lambda: not self.jobs("todo", "doing"), "the jobs to be done")
-
-
-@contextmanager
-def opened(step: Checkpoint, directory: Path | None = None, **settings: str) -> Iterator[Shop]:
-    with (
-        System(
-            step, directory, size="tiny", environment={**QUICK, **settings}, instances=1
-        ) as system,
-        httpx2.Client(base_url=system.url, timeout=30) as client,
-        psycopg.connect(system.database_url, autocommit=True) as database,
-    ):
-        yield Shop(system, client, database)
+from stack.seed.data import CATEGORIES
 
 
 @pytest.fixture(scope="module", params=QUEUED, ids=lambda step: step.label)

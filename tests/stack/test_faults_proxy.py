@@ -118,3 +118,19 @@ def test_nobody_listens_until_it_accepts_again(proxy: FaultProxy, connect: Conne
     proxy.accept()
     assert proxy.port == port
     assert echo(connect(), b"after") == b"after"
+
+
+def test_silence_is_for_those_who_are_connected_and_for_good(
+    proxy: FaultProxy, connect: Connect
+) -> None:
+    before = connect()
+    assert echo(before, b"hello") == b"hello"
+    proxy.silence()
+    before.sendall(b"anybody?")
+    after = connect()
+    assert echo(after, b"hello") == b"hello"
+    proxy.flow()
+    before.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        before.recv(1)
+    assert echo(after, b"bye") == b"bye"

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     """Connections to PostgreSQL that a worker may hold for the queue itself, besides its pool and
     the one on which it hears of new jobs."""
 
+    job_database_timeout: float = 5.0
+    """Seconds that PostgreSQL may take to answer a worker, for a job or for the queue."""
+
     job_retries: PositiveInt = 5  # 0 would mean for ever to procrastinate
     """Times that a job is tried again, a little later each time."""
 

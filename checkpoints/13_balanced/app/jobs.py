@@ -5,49 +5,18 @@ it is done. So whatever a job does, doing it again must change nothing.
 """
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any, LiteralString
+from typing import Any
 
 import aiohttp
 import procrastinate
-import psycopg
-from procrastinate.connector import Notify
-from procrastinate.exceptions import ConnectorException
 from sqlalchemy import select, text, update
 
+from app.connector import in_time, queue
 from app.database import new_session, rows
 from app.models import Order, Product, Report
 from app.sales import sales
 from app.settings import settings
 
-
-class Connector(procrastinate.PsycopgConnector):
-    """Goes on when a connection is cut. By itself, procrastinate goes on deaf, or leaves a job
-    that is done marked as under way for as long as its worker lives."""
-
-    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        for pause in (0.1, 1.0, 5.0):
-            try:
-                return await super().execute_query_async(query, **arguments)
-            except ConnectorException as error:
-                if not isinstance(error.__cause__, psycopg.OperationalError):
-                    raise  # somebody has answered, and the answer is no
-            await asyncio.sleep(pause)
-        return await super().execute_query_async(query, **arguments)
-
-    async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
-        while True:
-            with suppress(ConnectorException):  # meanwhile the worker looks by itself, now and then
-                await super().listen_notify(on_notification, channels)
-            await asyncio.sleep(1)
-
-
-queue = procrastinate.App(
-    connector=Connector(
-        conninfo=settings.database_url, min_size=1, max_size=settings.job_connections
-    )
-)
 retry = procrastinate.RetryStrategy(max_attempts=settings.job_retries, exponential_wait=2)
 
 
@@ -62,7 +31,8 @@ async def make_report(report_id: int) -> None:
         .where(Product.category == category)
         .order_by(Order.id)
     )
-    sold = [(product, units, total) for product, units, total in await rows(orders, {})]
+    async with in_time():
+        sold = [(product, units, total) for product, units, total in await rows(orders, {})]
     # Not on the loop, which has to tell the queue meanwhile that this worker is alive.
     result = await asyncio.to_thread(sales, category, sold)
     await note(report_id, status="done", result=result)
@@ -71,7 +41,7 @@ async def make_report(report_id: int) -> None:
 async def note(report_id: int, **values: Any) -> str | None:
     """Writes down how far a report is, unless it is done. Gives its category, if so."""
     undone = update(Report).where(Report.id == report_id, Report.status != "done")
-    async with new_session() as session:
+    async with in_time(), new_session() as session:
         category = await session.scalar(undone.values(**values).returning(Report.category))
         await session.commit()
     return category
@@ -80,7 +50,8 @@ async def note(report_id: int, **values: Any) -> str | None:
 @queue.task(name="confirm_order", retry=retry, pass_context=True)
 async def confirm_order(context: procrastinate.JobContext, order_id: int) -> None:
     columns = (Order.customer, Order.product_id, Order.quantity, Order.total_cents)
-    [order] = await rows(select(*columns).where(Order.id == order_id), {})
+    async with in_time():
+        [order] = await rows(select(*columns).where(Order.id == order_id), {})
     message = {
         "to": order.customer,
         "subject": f"Your order {order_id}",
@@ -106,6 +77,6 @@ FAILED = text("""
 
 async def fail_reports() -> None:
     """Who waits for a report whose job was given up waits in vain, and must hear of it."""
-    async with new_session() as session:
+    async with in_time(), new_session() as session:
         await session.execute(FAILED)
         await session.commit()

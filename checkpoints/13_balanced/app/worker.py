@@ -9,8 +9,9 @@ import procrastinate
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Status
 
-from app.database import LOST, engine
-from app.jobs import fail_reports, queue
+from app.connector import queue
+from app.database import engine
+from app.jobs import fail_reports
 from app.logs import log, open_log
 from app.settings import settings
 
@@ -42,8 +43,8 @@ async def rescue() -> None:
                     log.warning("job given up", job=job.id, task=job.task_name, **job.task_kwargs)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
             await fail_reports()
-        # Another worker was quicker, or the database is away.
-        except (ConnectorException, *LOST) as error:
+        # Another worker was quicker, or PostgreSQL has refused. Jobs go on, and so does this.
+        except Exception as error:
             log.warning("no rescue", error=repr(error))
 
 

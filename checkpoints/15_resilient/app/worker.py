@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -16,8 +15,9 @@ from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
 from app import metrics, tracing
-from app.database import LOST, DatabaseAway, engine, rows
-from app.jobs import fail_reports, queue
+from app.connector import in_time, queue
+from app.database import engine, rows
+from app.jobs import fail_reports
 from app.logs import log, open_log
 from app.settings import settings
 from app.tracing import open_tracing
@@ -77,21 +77,25 @@ async def rescue() -> None:
                     log.warning("job given up", job=job.id, task=job.task_name, **job.task_kwargs)
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
             await fail_reports()
-        # Another worker was quicker, or the database is away.
-        except (ConnectorException, *LOST) as error:
+        # Another worker was quicker, or PostgreSQL has refused. Jobs go on, and so does this.
+        except Exception as error:
             log.warning("no rescue", error=repr(error))
 
 
 async def watch_queue() -> None:
     """A queue that grows is the first that is seen of workers who do not keep up."""
     while True:
-        with suppress(DatabaseAway):  # the database is away; others say so
-            found = await rows(WAITING, {})
+        try:
+            async with in_time():
+                found = await rows(WAITING, {})
+                [failed] = await rows(GIVEN_UP, {})
             waiting.clear()
             for task, count, _ in found:
                 waiting.labels(task).set(count)
             oldest.set(max((age for _, _, age in found), default=0))
-            given_up.set((await rows(GIVEN_UP, {}))[0].count)
+            given_up.set(failed.count)
+        except Exception as error:  # no number is worth a worker
+            log.warning("no look at the queue", error=repr(error))
         await asyncio.sleep(EVERY)
 
 
