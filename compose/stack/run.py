@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import RLock
 from typing import ClassVar
 
 import psutil
@@ -120,6 +121,7 @@ class Run:
         runs = home / "run"
         runs.mkdir(exist_ok=True)
         self.directory = runs / self.id
+        self._starting, self._over = RLock(), False
         with _lock(runs):  # a folder that is just being made has no keeper yet, either
             for folder in runs.iterdir():
                 # It has a keeper, or that has just removed it.
@@ -143,9 +145,13 @@ class Run:
         directory: Path | None = None,
         account: Account | None = None,
     ) -> Child:
-        """Start a child in a session of its own, so that a Ctrl-C reaches only us."""
+        """Start a child in a session of its own, so that a Ctrl-C reaches only us.
+
+        Raises:
+            StackError: the run is over.
+        """
         log = self.directory / f"{name}.log"
-        with log.open("wb") as output:
+        with self._going_on(), log.open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=directory or self.directory,
@@ -169,6 +175,9 @@ class Run:
         """Start a Python module with its arguments, on a loopback port if it listens at all.
 
         The port stands where the command says `{port}`; otherwise it is told as uvicorn is told.
+
+        Raises:
+            StackError: the run is over.
         """
         told = [part.replace("{port}", str(port)) for part in command]
         if port and told == [*command]:
@@ -176,9 +185,10 @@ class Run:
         # What Python itself reads from its environment, it reads only once.
         if forks.used and not any(setting.startswith("PYTHON") for setting in environment):
             log = self.directory / f"{name}.log"
-            log.touch()
             settings = {**os.environ, **environment, MARK: self.id}
-            process = forks.used.start(told, settings, directory or self.directory, log)
+            with self._going_on():
+                log.touch()
+                process = forks.used.start(told, settings, directory or self.directory, log)
             return Child(name, process, log)
         module = [sys.executable, "-m", *told]
         return self.start(name, module, environment=environment, directory=directory)
@@ -192,7 +202,17 @@ class Run:
     def let_go(self) -> None:
         """Tell the keeper that nobody needs the run any more."""
         assert self._keeper.stdin
+        with self._starting:
+            self._over = True
         self._keeper.stdin.close()
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Meanwhile nobody tells the keeper to act, who would not see a child that comes later."""
+        with self._starting:
+            if self._over:
+                raise StackError("The run is over.")
+            yield
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from steps import alone, each, inside
 from lab.waiting import wait_until
 from stack.ask import turn
 from stack.checkpoint import Checkpoint
-from stack.keeper import lives
 from stack.seed.data import CATEGORIES
 
 
@@ -220,11 +219,7 @@ def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: P
     code.write_text(text.replace("    units: Counter", poison, 1))
     with opened(step, mine, JOB_RETRIES="1") as shop:
         poisoned = shop.promise("toys")
-        for _ in range(3):  # it kills two; the third hears that it has killed too many
-            wait_until(lambda: not alive(shop) or shop.status(poisoned) == "failed", "its end")
-            if not alive(shop):
-                shop.system.workers.end()
-                shop.system.workers.start()
+        # It kills two workers. The third, which is started in their place, has heard of it.
         wait_until(lambda: shop.status(poisoned) == "failed", "the job to be given up")
         assert shop.jobs("failed") == [("make_report", 2)]
         healthy = shop.promise("games")
@@ -247,8 +242,3 @@ def test_a_report_whose_job_was_given_up_has_failed_whoever_could_not_say_so(
         assert shop.status(report) == "running"
         shop.system.workers.start()
         wait_until(lambda: shop.status(report) == "failed", "the report to have failed")
-
-
-def alive(shop: Shop) -> bool:
-    [pid] = shop.system.pids()["worker"]
-    return psutil.pid_exists(pid) and lives(psutil.Process(pid))

@@ -1,0 +1,118 @@
+"""Workers that end by themselves are started again; those that we end are not."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab.waiting import wait_until
+from stack import workers
+from stack.checkpoint import Checkpoint, read
+from stack.keeper import lives, marked
+from stack.system import System
+
+TOML = """
+number = 99
+name = "jobs"
+title = "A service that is nothing but a worker"
+change = "none"
+touches = []
+shows = []
+[serve]
+command = ["uvicorn", "app:app"]
+worker = ["work"]
+services = []
+"""
+APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b""})
+"""
+WORK = """
+import os, signal, sys
+from pathlib import Path
+Path(os.environ["LOG_FILE"]).touch()
+while not Path("poison").exists():
+    signal.sigtimedwait([], 0.05)
+sys.exit(3)
+"""
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Checkpoint:
+    for name, code in (("checkpoint.toml", TOML), ("app.py", APP), ("work.py", WORK)):
+        (tmp_path / name).write_text(code)
+    return read(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(workers, "LONGEST_PAUSE", 0.4)
+
+
+@pytest.fixture
+def system(step: Checkpoint) -> Iterator[System]:
+    with System(step) as system:
+        yield system
+
+
+def living(system: System) -> int:
+    """How many of the run's processes live, as its keeper sees them."""
+    return len([process for process in marked(system.run.id) if lives(process)])
+
+
+def test_a_worker_that_was_killed_is_followed_by_another(system: System) -> None:
+    [first] = system.pids()["worker"]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: system.pids()["worker"] != [first], "another worker")
+    [second] = system.pids()["worker"]
+    assert psutil.pid_exists(second)
+    assert system.workers.log.read_text() == "worker-0 ended (-9). Again in 0.1 s.\n"
+
+
+def test_one_that_ends_at_once_gets_longer_and_longer_pauses(system: System) -> None:
+    (system.directory / "poison").touch()
+
+    def pauses() -> list[str]:
+        log = system.workers.log
+        return re.findall(r"in (\S+) s", log.read_text()) if log.exists() else []
+
+    wait_until(lambda: len(pauses()) >= 5, "five ends")
+    assert pauses()[:5] == ["0.1", "0.2", "0.4", "0.4", "0.4"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_those_that_we_end_stay_away(system: System, how: signal.Signals) -> None:
+    one_worker = living(system)
+    system.workers.start()
+    assert living(system) == one_worker + 1
+    system.workers.end(how)
+    time.sleep(0.5)  # more than a pause
+    assert living(system) == one_worker - 1
+    assert "worker" not in system.pids()
+    assert not system.workers.log.exists()
+    system.workers.start()
+    assert living(system) == one_worker
+
+
+def interrupt(system: System) -> None:
+    with system:
+        os.kill(system.pids()["worker"][0], signal.SIGKILL)
+        wait_until(system.workers.log.exists, "its end to be noticed")
+        raise KeyboardInterrupt
+
+
+def test_none_is_started_when_its_run_is_over(step: Checkpoint) -> None:
+    system = System(step)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt(system)
+    time.sleep(0.5)
+    assert not marked(system.run.id)
+    assert not system.run_dir.exists()
