@@ -13,6 +13,7 @@ import pytest
 from lab.waiting import wait_until
 from stack import workers
 from stack.checkpoint import Checkpoint, read
+from stack.errors import StackError
 from stack.keeper import lives, marked
 from stack.system import System
 
@@ -116,3 +117,9 @@ def test_none_is_started_when_its_run_is_over(step: Checkpoint) -> None:
     time.sleep(0.5)
     assert not marked(system.run.id)
     assert not system.run_dir.exists()
+
+
+def test_nothing_is_started_once_the_keeper_was_told_to_act(system: System) -> None:
+    system.run.let_go()
+    with pytest.raises(StackError, match="over"):
+        system.run.start("late", ["sleep", "60"])
