@@ -159,7 +159,7 @@ else:
     initialize, engine.dialect.initialize = engine.dialect.initialize, lose_first
 try:
     asyncio.run(database.rows(text("SELECT 1"), {}))
-except getattr(database, "DatabaseAway", database.LOST):
+except getattr(database, "DatabaseUnavailable", database.LOST):
     sys.exit()
 sys.exit("nothing was lost")
 """

@@ -23,14 +23,6 @@ def in_time() -> asyncio.Timeout:
     return asyncio.timeout(settings.job_database_timeout)
 
 
-async def answered(query: Awaitable[Got]) -> Got:
-    try:
-        async with in_time():
-            return await query
-    except TimeoutError as error:
-        raise ConnectorException from error
-
-
 class Connector(procrastinate.PsycopgConnector):
     """Goes on when a connection is lost. By itself, procrastinate goes on deaf, or leaves a job
     that is done marked as under way for as long as its worker lives.
@@ -42,22 +34,33 @@ class Connector(procrastinate.PsycopgConnector):
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         for pause in (0.1, 1.0, 5.0):
             try:
-                return await answered(super().execute_query_async(query, **arguments))
+                return await self.answer_to(super().execute_query_async(query, **arguments))
             except ConnectorException as error:
                 if isinstance(error.__cause__, psycopg.errors.RaiseException):
                     raise  # the queue itself has answered, and the answer is no
             await asyncio.sleep(pause)
-        return await answered(super().execute_query_async(query, **arguments))
+        return await self.answer_to(super().execute_query_async(query, **arguments))
 
     async def execute_query_one_async(
         self, query: LiteralString, **arguments: Any
     ) -> dict[str, Any]:
-        return await answered(super().execute_query_one_async(query, **arguments))
+        return await self.answer_to(super().execute_query_one_async(query, **arguments))
 
     async def execute_query_all_async(
         self, query: LiteralString, **arguments: Any
     ) -> list[dict[str, Any]]:
-        return await answered(super().execute_query_all_async(query, **arguments))
+        return await self.answer_to(super().execute_query_all_async(query, **arguments))
+
+    async def answer_to(self, query: Awaitable[Got]) -> Got:
+        try:
+            async with in_time():
+                return await query
+        except TimeoutError as error:
+            raise ConnectorException from error
+        except ConnectorException as error:
+            if isinstance(error.__cause__, psycopg.errors.ReadOnlySqlTransaction):
+                await self.pool.drain()  # after a failover, its connections lead to the standby
+            raise
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
         while True:

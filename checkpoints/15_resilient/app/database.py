@@ -20,6 +20,7 @@ from app.limit import limit
 from app.problems import Unavailable
 from app.retries import retried
 from app.settings import settings
+from app.sqlstates import AWAY, Refusal, refusal
 
 
 class TimedPool(AsyncAdaptedQueuePool):
@@ -68,7 +69,7 @@ new_session = async_sessionmaker(engine, class_=TracedSession, expire_on_commit=
 # An endpoint calls session.close() as soon as it has its rows, which gives the connection back.
 # At the end of the request is too late. The answer still has to reach the client, who may be slow.
 async def get_session() -> AsyncIterator[AsyncSession]:
-    with telling_when_away():
+    with translate_database_errors():
         async with new_session() as session:
             yield session
 
@@ -78,34 +79,47 @@ Database = Annotated[AsyncSession, Depends(get_session)]
 
 async def rows(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
     """Rows as they come, without an object for each; the connection is given back at once."""
-    return await retried(partial(look, query, values), on=DatabaseAway)
+    return await retried(partial(look, query, values), on=passes)
 
 
 async def look(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
-    with telling_when_away():
+    with translate_database_errors():
         async with reads.connect() as connection:
             return (await connection.execute(query, values)).all()
 
 
-class DatabaseAway(Unavailable):
-    """Nobody answers, or the connection was lost."""
+class DatabaseUnavailable(Unavailable):
+    """Nobody answers, or PostgreSQL refuses, for a reason that passes."""
+
+    def __init__(self, why: Refusal) -> None:
+        super().__init__()
+        self.why = why
 
 
-# What PostgreSQL says when it goes, when it comes, and when it has no room for us.
-AWAY = ("08", "53", "57P")
+def passes(error: Exception) -> bool:
+    return isinstance(error, DatabaseUnavailable) and error.why.retry
 
 
 @contextmanager
-def telling_when_away() -> Iterator[None]:
+def translate_database_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if not error.connection_invalidated and not state.startswith(AWAY):
+        why = refusal(error)
+        if why is None:
             raise
-        raise DatabaseAway from error
+        raise DatabaseUnavailable(why) from error
     except LOST as error:
-        raise DatabaseAway from error
+        raise DatabaseUnavailable(AWAY) from error
+
+
+@event.listens_for(engine.sync_engine, "handle_error")
+def give_up_connection(failed: ExceptionContext) -> None:
+    error = failed.sqlalchemy_exception
+    if isinstance(error, DBAPIError) and (why := refusal(error)) and why.reconnect:
+        failed.is_disconnect = True
+        # Only this one. Each order that is refused would have all the others opened anew.
+        failed.invalidate_pool_on_disconnect = False
 
 
 @event.listens_for(engine.sync_engine, "checkout")

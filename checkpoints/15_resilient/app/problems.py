@@ -39,10 +39,10 @@ class Problem(BaseModel):
 
 
 class Unavailable(HTTPException):
-    """Something that we depend on does not answer. It will."""
+    """Something that we depend on does not answer, or not now. It will."""
 
     def __init__(self) -> None:
-        detail = "The database does not answer. Try again in a second, orders with the same key."
+        detail = "The database cannot do this now. Try again in a second, orders with the same key."
         super().__init__(503, detail, {"Retry-After": "1"})
 
 

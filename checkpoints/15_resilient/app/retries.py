@@ -37,16 +37,18 @@ budget = Budget()
 set_on_retry_hooks([])  # the budget counts
 
 
-async def retried(call: Callable[[], Awaitable[Got]], on: type[Exception]) -> Got:
+async def retried(call: Callable[[], Awaitable[Got]], on: Callable[[Exception], bool]) -> Got:
     """What a call gives that may be repeated: a read, never a write."""
     budget.called()
     try:
         return await call()
-    except on as error:  # the usual case need not pay for stamina
+    except Exception as error:  # the usual case need not pay for stamina
+        if not on(error):
+            raise
         failed = error
 
     def again(error: Exception) -> bool:
-        return isinstance(error, on) and attempt.num <= settings.retries and budget.take()
+        return on(error) and attempt.num <= settings.retries and budget.take()
 
     async for attempt in stamina.retry_context(
         on=again,

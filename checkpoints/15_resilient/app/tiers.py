@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from app import cache, metrics
 from app.cache import Kept, Load
-from app.database import DatabaseAway
+from app.database import DatabaseUnavailable
 from app.deadlines import within
 from app.logs import log
 from app.memory import Answer, memory
@@ -60,8 +60,9 @@ async def fly(key: str, load: Load) -> tuple[Answer, Found]:
                 refreshes.add(task := asyncio.create_task(refresh(key, kept, answer, load)))
                 task.add_done_callback(refreshes.discard)
         return answer, "hit" if hit else "miss"
-    except DatabaseAway:
-        if stale := memory.stale(key):  # while nobody can change it, better than nothing
+    except DatabaseUnavailable as error:
+        # While nobody can change it, better than nothing.
+        if error.why.stale and (stale := memory.stale(key)):
             return stale, "hit"
         raise
     finally:
