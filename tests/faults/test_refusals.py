@@ -59,9 +59,11 @@ class Shop:
         """New connections of the service have this setting; it has no old ones."""
         name = setting.partition("=")[0]
         self.database.execute(f"ALTER ROLE CURRENT_USER SET {setting}")
-        self.reconnect()
-        yield
-        self.database.execute(f"ALTER ROLE CURRENT_USER RESET {name}")
+        try:
+            self.reconnect()
+            yield
+        finally:
+            self.database.execute(f"ALTER ROLE CURRENT_USER RESET {name}")
 
     def reconnect(self) -> None:
         self.database.execute("""
@@ -169,10 +171,12 @@ def failing(shop: Shop, state: str) -> Iterator[None]:
         shop.database.execute(f"CREATE POLICY fails ON {table} USING (fails())")
         shop.database.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         shop.database.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    yield
-    for table in ("products", "reports"):
-        shop.database.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
-        shop.database.execute(f"DROP POLICY fails ON {table}")
+    try:
+        yield
+    finally:
+        for table in ("products", "reports"):
+            shop.database.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+            shop.database.execute(f"DROP POLICY fails ON {table}")
 
 
 PASSING = ["40001", "53100", "53200", "57P01", "58030", "XX000", "XX001"]
