@@ -49,10 +49,15 @@ def open_breakers(system: System) -> float:
 @each(RESILIENT)
 def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoint) -> None:
     with opened(step) as (system, client):
-        turn(system.partners_url, error_rate=1, partner="meridian")
-        for _ in range(30):
+        turn(system.partners_url, odd=True, partner="meridian")  # it answers, and makes no sense
+        for _ in range(OPENS // 2):
+            assert missing(client) == ["meridian"]
+        turn(system.partners_url, odd=False, error_rate=1, partner="meridian")
+        for _ in range(30 - OPENS // 2):
             assert missing(client) == ["meridian"]
         assert calls(system) == 2 * 30 + OPENS  # the others had nothing to do with it
+        failed = "partner_request_duration_seconds_count", "failed", "meridian"
+        assert numbers(system)[failed] == OPENS
         assert numbers(system)["breaker_open", "meridian"] == 1
         assert open_breakers(system) == 1
         turn(system.partners_url, error_rate=0)

@@ -84,6 +84,15 @@ class Changes(TypedDict, total=False):
     description: Annotated[str, Field(min_length=1, max_length=5000, pattern=r"^[^\x00]*$")]
 
 
+class Quote(BaseModel):
+    """What a partner says. Its price is shown to shoppers, so it is a price or it is nothing."""
+
+    model_config = ConfigDict(strict=True)  # neither "99" nor true is a number
+
+    price_cents: int = Field(ge=1, le=100_000_000)
+    delivery_days: int = Field(ge=0, le=365)
+
+
 class Offer(BaseModel):
     partner: str
     price_cents: int
