@@ -181,8 +181,14 @@ def pair(request: pytest.FixtureRequest) -> Iterator[System]:
 
 
 def test_other_instances_hear_of_a_change(pair: System) -> None:
-    with Shopper(pair.urls[0]) as seller, Shopper(pair.urls[1]) as shopper:
+    with (
+        Shopper(pair.urls[0]) as seller,
+        Shopper(pair.urls[1]) as shopper,
+        redis.Redis.from_url(pair.redis_url) as cache,
+    ):
         price = shopper.price(7)
+        for channel in cache.pubsub_channels():
+            assert cache.publish(channel, b"\xff\xfe") == 2  # nonsense, which ends nobody's hearing
         for new in range(price + 1, price + 11):
             seller.change(7, new)
             wait_until(lambda new=new: shopper.price(7) == new, "the news")

@@ -7,7 +7,6 @@ from threading import Event, Thread
 
 import httpx2
 import psutil
-import pytest
 from nonsense import ANSWERS, COOKIES, DRIP, GOOD, Nonsense, body
 from steps import alone, each, teaching
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from secrets import token_bytes
 from typing import Any, Literal
+from zlib import crc32
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -45,16 +46,30 @@ async def read_through(
     if unsaid and not await forget():
         return await load(), "miss"
     found = await ask("GET", key)
-    if found and not found.startswith(LEASE):
-        return found, "hit"
+    if found and (kept := unpack(found)) is not None:
+        return kept, "hit"
+    if found is not None:
+        # A lease, or nothing of ours. It may stay no longer than a lease does.
+        await ask("PEXPIRE", key, 1000 * LEASE_SECONDS, "LT")
     # A change between our look at the database and our SET would be overwritten by what we saw.
     # So we leave a lease, and keep the answer only if nobody has taken the lease away.
     lease = LEASE + token_bytes(8)
     ours = found is None and await ask("SET", key, lease, "NX", "PX", 1000 * LEASE_SECONDS)
     body = await load()
     if ours:
-        await ask("SET", key, body, "IFEQ", lease, "PX", lifetime(body))
+        await ask("SET", key, pack(body), "IFEQ", lease, "PX", lifetime(body))
     return body, "miss"
+
+
+def pack(body: bytes) -> bytes:
+    """An answer with its checksum, by which we know our own again."""
+    return b"%08x %b" % (crc32(body), body)
+
+
+def unpack(found: bytes) -> bytes | None:
+    """The answer; None if it is cut off, or was never one."""
+    checksum, _, body = found.partition(b" ")
+    return body if checksum == b"%08x" % crc32(body) else None
 
 
 def lifetime(body: bytes) -> int:
@@ -94,6 +109,8 @@ async def ask(*command: Any) -> Any:
     try:
         return await redis.execute_command(*command)
     except RedisError as error:
+        if str(error).startswith("WRONGTYPE"):
+            return b""  # what is there is no text, so it is not ours; Redis itself is well
         silent_until = time.monotonic() + settings.cache_pause
         log.warning("no cache", error=type(error).__name__)
         return None

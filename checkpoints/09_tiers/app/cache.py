@@ -5,7 +5,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from secrets import token_bytes
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+from zlib import crc32
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -38,17 +39,28 @@ Load = Callable[[], Awaitable[bytes]]
 
 
 class Kept(NamedTuple):
-    """What Redis has under a key: the time until which it is fresh, a blank, and the answer."""
+    """What Redis has under a key: a checksum, the time until which it is fresh, and the answer."""
 
     raw: bytes
 
+    @classmethod
+    def until(cls, seconds: float, body: bytes) -> Self:
+        rest = b"%.3f %b" % (seconds, body)
+        return cls(b"%08x %b" % (crc32(rest), rest))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all of it is there, as one of us has written it."""
+        checksum, _, rest = self.raw.partition(b" ")
+        return checksum == b"%08x" % crc32(rest)
+
     @property
     def fresh_until(self) -> float:
-        return float(self.raw.partition(b" ")[0])
+        return float(self.raw.split(b" ", 2)[1])
 
     @property
     def body(self) -> bytes:
-        return self.raw.partition(b" ")[2]
+        return self.raw.split(b" ", 2)[2]
 
     @property
     def stale(self) -> bool:
@@ -77,8 +89,13 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
                 break
         elif found.startswith(LEASE):
             await asyncio.sleep(0.01)
-        else:
+        elif Kept(found).is_ours:
             return Kept(found), True
+        else:
+            break
+    if not ours:
+        # A lease of somebody slow, or nothing of ours. It may stay no longer than a lease does.
+        await ask("PEXPIRE", key, 1000 * LEASE_SECONDS, "LT")
     kept = fresh(await load())
     if ours:
         await put(key, kept, lease)
@@ -88,7 +105,7 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
 async def refresh(key: str, old: Kept, load: Load) -> Kept | None:
     """What takes the place of a stale answer; None if somebody else sees to it, or it is gone."""
     # The old one is called fresh for a moment. Who succeeds in that is the one who fetches.
-    claimed = Kept(b"%.3f %b" % (time.time() + LEASE_SECONDS, old.body))
+    claimed = Kept.until(time.time() + LEASE_SECONDS, old.body)
     if not await ask("SET", key, claimed.raw, "IFEQ", old.raw, "KEEPTTL"):
         return None
     kept = fresh(await load())
@@ -105,7 +122,7 @@ async def put(key: str, kept: Kept, over: bytes) -> bool:
 def fresh(body: bytes) -> Kept:
     seconds = settings.cache_missing if body == NOTHING else settings.cache_seconds
     seconds *= random.uniform(0.9, 1.1)  # noqa: S311 - or all would expire together; no secret
-    return Kept(b"%.3f %b" % (time.time() + seconds, body))
+    return Kept.until(time.time() + seconds, body)
 
 
 async def forget(*keys: str) -> bool:
@@ -141,6 +158,8 @@ async def ask(*command: Any) -> Any:
     try:
         return await redis.execute_command(*command)
     except RedisError as error:
+        if str(error).startswith("WRONGTYPE"):
+            return b""  # what is there is no text, so it is not ours; Redis itself is well
         silent_until = time.monotonic() + settings.cache_pause
         log.warning("no cache", error=type(error).__name__)
         return None

@@ -6,7 +6,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from secrets import token_bytes
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+from zlib import crc32
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -21,6 +22,7 @@ VERSION = 2  # of what is kept. Raise it with the shape of an answer: old and ne
 NOTHING = b"null"  # kept where there is no such thing, so that nobody goes and looks again
 LEASE = b"lease "  # stands where an answer will, while somebody fetches it
 LEASE_SECONDS = 5  # longer than any look at the database should take
+LONGEST = 1_000_000  # bytes; what is longer is none of ours, and need not travel
 CHANGES = f"{settings.cache_prefix}:changes"  # where all instances listen
 
 redis = Redis.from_pool(
@@ -40,17 +42,28 @@ Load = Callable[[], Awaitable[bytes]]
 
 
 class Kept(NamedTuple):
-    """What Redis has under a key: the time until which it is fresh, a blank, and the answer."""
+    """What Redis has under a key: a checksum, the time until which it is fresh, and the answer."""
 
     raw: bytes
 
+    @classmethod
+    def until(cls, seconds: float, body: bytes) -> Self:
+        rest = b"%.3f %b" % (seconds, body)
+        return cls(b"%08x %b" % (crc32(rest), rest))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether all of it is there, as one of us has written it."""
+        checksum, _, rest = self.raw.partition(b" ")
+        return checksum == b"%08x" % crc32(rest)
+
     @property
     def fresh_until(self) -> float:
-        return float(self.raw.partition(b" ")[0])
+        return float(self.raw.split(b" ", 2)[1])
 
     @property
     def body(self) -> bytes:
-        return self.raw.partition(b" ")[2]
+        return self.raw.split(b" ", 2)[2]
 
     @property
     def stale(self) -> bool:
@@ -73,8 +86,11 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
     while found and found.startswith(LEASE) and time.monotonic() < patience:
         await asyncio.sleep(0.01)
         found, lease = await take.ask(key)
-    if found and not found.startswith(LEASE):
+    if found and Kept(found).is_ours:
         return Kept(found), True
+    if found is not None:
+        # A lease of somebody slow, or nothing of ours. It may stay no longer than a lease does.
+        await ask("PEXPIRE", key, 1000 * LEASE_SECONDS, "LT")
     kept = fresh(await load())
     if found is None:
         await put(key, kept, lease)
@@ -86,7 +102,8 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
 TAKE = """
 local found = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
-    if not found[i] then redis.call('SET', key, ARGV[1], 'PX', ARGV[2]) end
+    if not found[i] then redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
+    elseif #found[i] > tonumber(ARGV[3]) then found[i] = '' end
 end
 return found
 """
@@ -104,7 +121,8 @@ return done
 async def take_many(keys: list[str]) -> list[tuple[bytes | None, bytes]]:
     """What there is under each key, or None: then our lease is there from now on."""
     lease = LEASE + token_bytes(8)
-    found = await ask("EVAL", TAKE, len(keys), *keys, lease, 1000 * LEASE_SECONDS)
+    limits = 1000 * LEASE_SECONDS, LONGEST
+    found = await ask("EVAL", TAKE, len(keys), *keys, lease, *limits)
     # No answer is not the same as nothing there. Redis may have heard us, or may do so later: then
     # the lease is no proof that nothing has changed since we looked at the database.
     return [(one, lease) for one in found or [b""] * len(keys)]
@@ -124,7 +142,7 @@ take, put_one = Batch(take_many), Batch(put_many)
 async def refresh(key: str, old: Kept, load: Load) -> Kept | None:
     """What takes the place of a stale answer; None if somebody else sees to it, or it is gone."""
     # The old one is called fresh for a moment. Who succeeds in that is the one who fetches.
-    claimed = Kept(b"%.3f %b" % (time.time() + LEASE_SECONDS, old.body))
+    claimed = Kept.until(time.time() + LEASE_SECONDS, old.body)
     if not await ask("SET", key, claimed.raw, "IFEQ", old.raw, "KEEPTTL"):
         return None
     kept = fresh(await load())
@@ -141,7 +159,7 @@ async def put(key: str, kept: Kept, over: bytes) -> bool:
 def fresh(body: bytes) -> Kept:
     seconds = settings.cache_missing if body == NOTHING else settings.cache_seconds
     seconds *= random.uniform(0.9, 1.1)  # noqa: S311 - or all would expire together; no secret
-    return Kept(b"%.3f %b" % (time.time() + seconds, body))
+    return Kept.until(time.time() + seconds, body)
 
 
 async def forget(*keys: str) -> bool:
@@ -177,6 +195,8 @@ async def ask(*command: Any) -> Any:
     try:
         return await redis.execute_command(*command)
     except RedisError as error:
+        if str(error).startswith("WRONGTYPE"):
+            return b""  # what is there is no text, so it is not ours; Redis itself is well
         silent_until = time.monotonic() + settings.cache_pause
         log.warning("no cache", error=type(error).__name__)
         return None

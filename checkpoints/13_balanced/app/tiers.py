@@ -82,5 +82,5 @@ async def listen() -> None:
                         memory.clear()  # what was said before, we have not heard
                         flights.clear()
                     else:
-                        forget_here(*message["data"].decode().split())
+                        forget_here(*message["data"].decode(errors="replace").split())
         await asyncio.sleep(settings.cache_pause)
