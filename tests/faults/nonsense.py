@@ -102,7 +102,7 @@ ANSWERS: dict[str, Answer] = {
     "a long header": again(b"HTTP/1.1 200 OK\r\nx: ", b"y" * MEGABYTE, MOST),
     "a long status": again(b"HTTP/1.1 200 ", b"y" * MEGABYTE, MOST),
     "soon, soon": whole(head(status="102 Processing") * 5_000, head("Content-Length: 0")),
-    "elsewhere": whole(head("Location: /meridian/offers/7", status="302 Found")),
+    "elsewhere": whole(head("Location: /northwind/offers/7", status="302 Found")),
     "nowhere": whole(head("Location: http://[", status="308 Permanent Redirect")),
     "no content": whole(head(status="204 No Content")),
     "not modified": whole(head(status="304 Not Modified")),

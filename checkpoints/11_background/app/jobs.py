@@ -60,8 +60,10 @@ async def confirm_order(context: procrastinate.JobContext, order_id: int) -> Non
     # To send it again changes nothing: like our orders, a message is known by its key.
     headers = {"Idempotency-Key": f"order-{order_id}"}
     client: aiohttp.ClientSession = context.additional_context["client"]
-    async with client.post(f"{settings.mail_url}/messages", json=message, headers=headers) as sent:
-        sent.raise_for_status()
+    url = f"{settings.mail_url}/messages"
+    async with client.post(url, json=message, headers=headers, allow_redirects=False) as sent:
+        if not 200 <= sent.status < 300:  # not taken; what else they say, we do not read
+            raise RuntimeError(f"The mail service answered {sent.status}.")
 
 
 # A job that was given up stays in the queue's table: as `failed` or, if its last try was called off
@@ -70,7 +72,8 @@ async def confirm_order(context: procrastinate.JobContext, order_id: int) -> Non
 FAILED = text("""
     UPDATE reports SET status = 'failed' FROM procrastinate_jobs AS jobs
     WHERE jobs.task_name = 'make_report' AND jobs.status IN ('failed', 'aborted')
-    AND reports.id = (jobs.args ->> 'report_id')::bigint
+    AND reports.id = CASE WHEN jobs.args ->> 'report_id' ~ '^[0-9]{1,18}$'
+        THEN (jobs.args ->> 'report_id')::bigint END  -- it may have failed since it is no number
     AND reports.status IN ('pending', 'running')
 """)
 

@@ -40,7 +40,9 @@ async def rescue() -> None:
                 if job.attempts < settings.job_retries:
                     await jobs.retry_job(job)
                 else:  # it may be the job that kills them
-                    log.warning("job given up", job=job.id, task=job.task_name, **job.task_kwargs)
+                    log.warning(
+                        "job given up", job=job.id, task=job.task_name, args=job.task_kwargs
+                    )
                     await jobs.finish_job(job, Status.FAILED, delete_job=False)
             await fail_reports()
         # Another worker was quicker, or PostgreSQL has refused. Jobs go on, and so does this.
@@ -67,12 +69,20 @@ async def do_jobs(client: aiohttp.ClientSession) -> None:
             await asyncio.sleep(1)
 
 
+def open_client() -> aiohttp.ClientSession:
+    """For the mail service, of whose answers we want the status and nothing else."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=settings.mail_timeout),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
 async def work() -> None:
-    timeout = aiohttp.ClientTimeout(total=settings.mail_timeout)
     with open_log():
         async with (
             queue.open_async(),
-            aiohttp.ClientSession(timeout=timeout) as client,
+            open_client() as client,
             asyncio.TaskGroup() as together,  # if one of the two fails, both end, and aloud
         ):
             rescuer = together.create_task(rescue())
