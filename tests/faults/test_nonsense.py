@@ -1,6 +1,5 @@
 """What others say may be nonsense: it costs a shopper at most the part that it was to be."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
@@ -32,10 +31,11 @@ class Peak(Thread):
 
     def run(self) -> None:
         with httpx2.Client(base_url=self.system.urls[0], timeout=30) as client:
-            while not self.over.is_set():
+            while True:
                 self.bytes = max(self.bytes, memory(self.system))
                 self.answers.append(client.get("/healthz").status_code)
-                time.sleep(0.01)
+                if self.over.wait(0.01):
+                    break
 
 
 def memory(system: System) -> int:
