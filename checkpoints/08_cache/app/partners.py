@@ -27,7 +27,7 @@ def open_client() -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=settings.partner_timeout),
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,  # a kilobyte can become a megabyte
-        cookie_jar=aiohttp.DummyCookieJar(),  # it would keep all that they say, and send it back
+        cookie_jar=aiohttp.DummyCookieJar(),  # another would return what partners set
     )
 
 

@@ -94,7 +94,7 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
         else:
             break
     if not ours:
-        # A lease of somebody slow, or nothing of ours. It may stay no longer than a lease does.
+        # A slow instance's lease, or nothing of ours. It may stay no longer than a lease does.
         await ask("PEXPIRE", key, 1000 * LEASE_SECONDS, "LT")
     kept = fresh(await load())
     if ours:

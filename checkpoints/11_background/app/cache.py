@@ -89,7 +89,7 @@ async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
     if found and Kept(found).is_ours:
         return Kept(found), True
     if found is not None:
-        # A lease of somebody slow, or nothing of ours. It may stay no longer than a lease does.
+        # A slow instance's lease, or nothing of ours. It may stay no longer than a lease does.
         await ask("PEXPIRE", key, 1000 * LEASE_SECONDS, "LT")
     kept = fresh(await load())
     if found is None:

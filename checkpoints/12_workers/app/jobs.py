@@ -62,7 +62,7 @@ async def confirm_order(context: procrastinate.JobContext, order_id: int) -> Non
     client: aiohttp.ClientSession = context.additional_context["client"]
     url = f"{settings.mail_url}/messages"
     async with client.post(url, json=message, headers=headers, allow_redirects=False) as sent:
-        if not 200 <= sent.status < 300:  # not taken; what else they say, we do not read
+        if not 200 <= sent.status < 300:  # not taken; nothing else of the answer is read
             raise RuntimeError(f"The mail service answered {sent.status}.")
 
 
