@@ -1,6 +1,7 @@
 """Crowds: shoppers who go on and on while something happens to the system."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from lab.waiting import wait_until
 from stack.system import System
 
 KEPT_NOWHERE = {"EDGE_SECONDS": "0"}  # nginx answers nothing by itself: all depends on instances
@@ -48,3 +50,27 @@ def order(product_id: int, number: int) -> dict[str, Any]:
         "json": {"product_id": product_id, "quantity": 1, "customer": f"buyer{number}@example.com"},
         "headers": {"Idempotency-Key": f"{product_id}-{number}"},
     }
+
+
+HOT = range(1, 6)  # products, and the pages that are kept
+
+
+class Looks:
+    """Readers of hot products and pages, who must always be answered."""
+
+    def __init__(self) -> None:
+        self.done: Counter[str] = Counter()
+
+    def at(self, path: str) -> Act:
+        self.done[path] = 0
+
+        def look(client: httpx2.Client, number: int) -> None:
+            answer = client.get(path.format(HOT[number % len(HOT)]))
+            assert answer.status_code == 200, answer.text
+            self.done[path] += 1
+
+        return look
+
+    def more(self, path: str, number: int = 50) -> None:
+        goal = self.done[path] + number
+        wait_until(lambda: self.done[path] >= goal, f"{number} more looks at {path}")

@@ -12,7 +12,7 @@ import httpx2
 import psycopg
 from balanced import BALANCED
 from caches import stopped
-from crowds import KEPT_NOWHERE, Act, crowd, order
+from crowds import KEPT_NOWHERE, Act, Looks, crowd, order
 from steps import alone, each
 
 from lab.waiting import wait_until
@@ -147,6 +147,28 @@ def test_a_rolling_restart_fails_nobody(step: Checkpoint) -> None:
         assert not set(before) & set(system.pids()["app"])
     assert made == (done["POST"],)
     assert done["POST"] > 50
+
+
+@each(BALANCED)
+def test_a_bug_fails_those_who_meet_it_and_nobody_else(step: Checkpoint) -> None:
+    looks = Looks()
+    failed: Counter[int] = Counter()
+
+    def buy(client: httpx2.Client, number: int) -> None:
+        failed[client.post("/orders", **order(7, number)).status_code] += 1
+
+    with (
+        alone(step, KEPT_NOWHERE, instances=2) as system,
+        psycopg.connect(system.database_url, autocommit=True) as database,
+    ):
+        database.execute("ALTER TABLE orders RENAME TO lost")  # no outage: to the code, a bug
+        with crowd(system, looks.at("/products/{}"), looks.at("/products/{}/stock"), buy):
+            for path in looks.done:
+                looks.more(path, 200)
+            wait_until(lambda: failed.total() > 100, "orders that fail")
+        assert set(failed) == {500}
+        assert "A bug in POST /orders" in system.app_log()
+        assert 'relation "orders" does not exist' in system.app_log()
 
 
 @each(BALANCED)

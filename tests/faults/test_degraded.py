@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx2
 import psycopg
 from caches import cache_stopped
-from crowds import KEPT_NOWHERE, Act, crowd, order
+from crowds import HOT, KEPT_NOWHERE, Looks, crowd, order
 from resilient import RESILIENT, refused
 from steps import each
 
@@ -17,29 +17,6 @@ from lab.waiting import wait_until
 from stack.checkpoint import Checkpoint
 from stack.faults import FaultProxy
 from stack.system import System
-
-HOT = range(1, 6)  # products, and the pages that are kept
-
-
-class Looks:
-    """Readers of hot products and pages, who must always be answered."""
-
-    def __init__(self) -> None:
-        self.done: Counter[str] = Counter()
-
-    def at(self, path: str) -> Act:
-        self.done[path] = 0
-
-        def look(client: httpx2.Client, number: int) -> None:
-            answer = client.get(path.format(HOT[number % len(HOT)]))
-            assert answer.status_code == 200, answer.text
-            self.done[path] += 1
-
-        return look
-
-    def more(self, path: str, number: int = 50) -> None:
-        goal = self.done[path] + number
-        wait_until(lambda: self.done[path] >= goal, f"{number} more looks at {path}")
 
 
 def warm(client: httpx2.Client, *urls: str) -> None:
@@ -153,28 +130,6 @@ def test_postgres_restarts_and_cached_reads_go_on(step: Checkpoint) -> None:
             row and row[0] >= bought[201]
         )  # of one that was refused nobody knows: so it has a key
         assert client.get("/products/999").status_code == 200
-
-
-@each(RESILIENT)
-def test_a_bug_fails_those_who_meet_it_and_nobody_else(step: Checkpoint) -> None:
-    looks = Looks()
-    failed: Counter[int] = Counter()
-
-    def buy(client: httpx2.Client, number: int) -> None:
-        failed[client.post("/orders", **order(7, number)).status_code] += 1
-
-    with (
-        System(step, size="tiny", environment=KEPT_NOWHERE) as system,
-        psycopg.connect(system.database_url, autocommit=True) as database,
-    ):
-        database.execute("ALTER TABLE orders RENAME TO lost")  # no outage: to the code, a bug
-        with crowd(system, looks.at("/products/{}"), looks.at("/products/{}/stock"), buy):
-            for path in looks.done:
-                looks.more(path, 200)
-            wait_until(lambda: failed.total() > 100, "orders that fail")
-        assert set(failed) == {500}
-        assert "A bug in POST /orders" in system.app_log()
-        assert 'relation "orders" does not exist' in system.app_log()
 
 
 @each(RESILIENT)
