@@ -26,6 +26,7 @@ USUAL = {
     "NGINX_PATIENCE": "10s",
     "NGINX_RATE": "100000r/s",  # here a whole crowd has one address
     "NGINX_BURST": "10000",
+    "NGINX_PLACES": "65535",
     "NGINX_KEYS": "64m",
     "NGINX_TRACE_SHARE": "1%",
     "NGINX_TRACE_FLAG": "01",  # 00: none is kept, since nginx knows no 0%

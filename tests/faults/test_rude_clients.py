@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,16 +17,17 @@ import psycopg
 import pytest
 from balanced import BALANCED, problem, talk
 from crowds import KEPT_NOWHERE, Act, crowd, order
-from resilient import RESILIENT
+from resilient import RESILIENT, refused
 from steps import alone, each, inside
 
 from lab.waiting import wait_until
+from stack.ask import partner_stats, turn
 from stack.checkpoint import Checkpoint
 from stack.system import System
 
 BODY = b"x" * 60_000
 BUY = b'{"product_id": 7, "quantity": 1, "customer": "rude@example.com"}'
-PASSED_ON = ("Content-Type", "Cookie", "Idempotency-Key", "If-None-Match", "Request-Timeout")
+HEADERS = ("Content-Type", "Cookie", "Idempotency-Key", "Request-Timeout", "X-Unknown")
 FAILED = ("upstream sent", "while reading response header", "to upstream", "no live upstreams")
 """What nginx writes of an instance that it takes for broken."""
 
@@ -47,10 +49,8 @@ RUDE = {
         request(b"POST /orders", b"Idempotency-Key: a\x0bb", body=BODY),
         400,
     ),
-    "a control character in a cookie": (
-        request(b"PATCH /products/7", b"Cookie: a=\x7f", body=BODY),
-        400,
-    ),
+    "an order of seven thousand fields": (request(b"POST /orders", body=BODY), 413),
+    "a report of as many": (request(b"POST /reports", body=BODY), 413),
     "two ways to say how long it is": (
         request(b"POST /orders", b"Transfer-Encoding: chunked", body=BODY),
         400,
@@ -91,9 +91,9 @@ def test_a_rude_request_hears_what_is_wrong_and_no_instance_is_blamed(
             assert client.get(f"/products/{1 + number}/stock").status_code == 200
 
 
-@pytest.mark.parametrize("where", ["the method", "the address", *PASSED_ON, "X-Unknown"])
+@pytest.mark.parametrize("where", ["the method", "the address", *HEADERS])
 def test_no_byte_anywhere_makes_an_instance_hang_up(system: System, where: str) -> None:
-    """All 256, in all that is passed on, with a body that nobody reads."""
+    """All 256, in all that is passed on and in some that is not, with a body that nobody reads."""
     assert system.proxy
     for number in range(256):
         odd = bytes([number])
@@ -138,6 +138,32 @@ def test_more_addresses_than_nginx_can_count_cost_nobody_an_answer(step: Checkpo
             ]
             wait_until(lambda: "could not allocate" in log.read_text(), "the zone to be full")
         assert {one.result().status_code for one in asked} == {200}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a second loopback address")
+@each(RESILIENT)
+def test_one_client_that_fills_the_shop_leaves_places_for_others(step: Checkpoint) -> None:
+    """Each instance has thirty, and somebody asks for two hundred offers that do not come."""
+    patient = {"PARTNER_TIMEOUT": "30", "REQUEST_SECONDS": "30"}
+    few = {"LIMIT_LEAST": "30", "LIMIT_MOST": "30", "NGINX_PLACES": "20", **patient}
+    elsewhere = httpx2.HTTPTransport(local_address="127.0.0.2")
+    with (
+        alone(step, few, instances=2) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as polite,
+        httpx2.Client(base_url=system.url, timeout=30, transport=elsewhere) as rude,
+        ThreadPoolExecutor(200) as pool,
+    ):
+        turn(system.partners_url, hold=True)
+        asked = [pool.submit(rude.get, f"/products/{number}/offers") for number in range(1, 201)]
+        wait_until(lambda: sum(one.done() for one in asked) >= 180, "the others to be refused")
+        assert partner_stats(system.partners_url)["in_flight"] == 3 * 20
+        for number in range(1, 31):
+            assert polite.get(f"/products/{number}/stock").status_code == 200
+            assert polite.post("/orders", **order(number, number)).status_code in (201, 409)
+        turn(system.partners_url, hold=False)
+        answers = [one.result() for one in asked]
+    assert Counter(answer.status_code for answer in answers) == {200: 20, 429: 180}
+    refused(next(answer for answer in answers if answer.status_code == 429), 429)
 
 
 HANGS_UP = """
