@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from balanced import BALANCED, reached, talk
+from caches import stopped
 from crowds import order
 from steps import alone, each
 
@@ -68,6 +69,20 @@ def test_a_client_that_knows_the_answer_is_told_so_the_first_time_too(kept: Syst
         for _ in range(3):
             answer = client.get("/products/15", headers={"If-None-Match": tag})
             assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_a_client_that_knows_the_answer_is_told_so_beside_one_that_waits_for_it(
+    kept: System,
+) -> None:
+    tag = httpx2.get(f"{kept.urls[0]}/products/17").headers["ETag"]
+    with httpx2.Client(base_url=kept.url, timeout=30) as client, ThreadPoolExecutor(2) as pool:
+        with stopped(kept, "app"):
+            first = pool.submit(client.get, "/products/17")
+            time.sleep(0.2)
+            second = pool.submit(client.get, "/products/17", headers={"If-None-Match": tag})
+            time.sleep(0.5)
+        assert first.result().status_code == 200
+        assert (second.result().status_code, second.result().content) == (304, b"")
 
 
 def test_a_condition_that_the_service_does_not_know_is_none_for_nginx(kept: System) -> None:
