@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,6 +227,43 @@ def test_of_all_who_find_a_stale_answer_one_fetches_another(proxied: Checkpoint)
         assert answers == {"1"}
         asked = [int(httpx2.get(f"{url}/other").text) for url in system.urls]
     assert sum(asked) == 2
+
+
+OBEDIENT = """
+import asyncio
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    large = [(b"location", 9_000 * b"x")] if scope["path"] == "/large" else []
+    headers = [(b"content-length", b"5"), *large]
+    await asyncio.sleep(2 if scope["path"] == "/late" else 0)
+    status = 500 if scope["path"] == "/500" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    body = {"body": b"ha", "more_body": True} if scope["path"] == "/half" else {"body": b"whole"}
+    await send({"type": "http.response.body", **body})
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"), [("/large", True), ("/late", True), ("/half", False), ("/500", False)]
+)
+def test_what_nginx_counts_as_a_failure_of_an_instance(
+    proxied: Checkpoint, monkeypatch: pytest.MonkeyPatch, path: str, counts: bool
+) -> None:
+    """The table of chapter 13. A client who can bring it about shuts a shop that counts."""
+    (proxied.directory / "app.py").write_text(OBEDIENT)
+    hasty = TEMPLATE.read_text().replace("proxy_read_timeout 30s", "proxy_read_timeout 1s")
+    (proxied.directory / TEMPLATE.name).write_text(hasty)
+    for failing, shut in (("max_fails=1 fail_timeout=60s", counts), ("max_fails=0", False)):
+        monkeypatch.setattr("stack.nginx.FAILING", failing)
+        with (
+            System(proxied, environment={"NGINX_WORKERS": "1"}) as system,
+            httpx2.Client(base_url=system.url, timeout=30) as client,
+        ):
+            for _ in range(3):
+                with suppress(httpx2.RemoteProtocolError):  # half an answer
+                    client.post(path)
+            assert client.get("/").status_code == (502 if shut else 200)
 
 
 ECHO = """
