@@ -300,7 +300,6 @@ def test_an_instance_hears_what_the_service_reads_and_nothing_else(proxied: Chec
     assert heard.pop("traceparent").startswith("00-")
     assert heard == {
         "content-type": "application/json",
-        "idempotency-key": "mine",
         "request-timeout": "2",
         "x-request-id": "me-1",
         "cookie": "shop_fresh=1",
