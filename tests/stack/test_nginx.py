@@ -293,10 +293,17 @@ def test_an_instance_hears_what_the_service_reads_and_nothing_else(proxied: Chec
         "X-Whatever": "it is",
     }
     with System(proxied) as system:
-        heard = dict(
-            line.split(": ", 1)
-            for line in httpx2.get(f"{system.url}/products/7", headers=said).text.splitlines()
+        heard, with_an_order = (
+            dict(
+                line.split(": ", 1)
+                for line in httpx2.get(f"{system.url}{path}", headers=said).text.splitlines()
+            )
+            for path in ("/products/7", "/orders")
         )
+    assert not with_an_order.keys() & {"forwarded", "x-real-ip", "tracestate"}
+    assert with_an_order["x-forwarded-for"] == "127.0.0.1"
+    assert with_an_order["cookie"] == "shop_fresh=1"
+    assert with_an_order["idempotency-key"] == "mine"
     assert heard.pop("traceparent").startswith("00-")
     assert heard == {
         "content-type": "application/json",
