@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack import attached, forks, postgres
-from stack.account import account
-from stack.run import Run
+from stack.host import attached
+from stack.host.account import account
+from stack.processes import forks
+from stack.processes.run import Run
+from stack.servers import postgres
 
 # As the command does: a service that compiles itself anew at every start makes tests wait.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 import psycopg
 import typer
 
-from stack import attached
-from stack.certificate import certify
 from stack.checkpoint import Checkpoint, checkpoints, find
-from stack.cluster import digest, run_script
 from stack.errors import StackError
+from stack.host import attached
 from stack.seed.data import COUNTS, Size
 from stack.seed.load import fingerprint
+from stack.servers.certificate import certify
+from stack.servers.cluster import digest, run_script
 
 BUILDING = "building"
 BEAT = "SELECT 1 FROM procrastinate_workers WHERE last_heartbeat > now() - interval '20 seconds'"

@@ -10,15 +10,15 @@ from typing import Self
 
 import psutil
 
-from stack.account import account
-from stack.ask import ask, port_of, turn
-from stack.backing import Backing
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
-from stack.nginx import Nginx
-from stack.ports import free_port, is_free
-from stack.run import Child, Run, end_all
+from stack.host.account import account
+from stack.processes.ports import free_port, is_free
+from stack.processes.run import Child, Run, end_all
 from stack.seed.data import Size
+from stack.servers.backing import Backing
+from stack.servers.nginx import Nginx
+from stack.stubs.ask import ask, port_of, turn
 from stack.workers import Workers
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 
 from stack.errors import StackError
-from stack.ports import free_port
-from stack.run import Child, Run
+from stack.processes.ports import free_port
+from stack.processes.run import Child, Run
 
 FIRST_PAUSE = 0.5
 """Seconds between the end of a worker and its restart, the first time."""

@@ -8,9 +8,10 @@ import pytest
 import typer
 from documents import CHAPTERS, READMES, STEPS, Document
 
-from lab import cli, sync
 from stack.checkpoint import Checkpoint, checkpoints
 from stack.paths import ROOT
+from surge import cli
+from surge.book import sync
 
 CHECKED = {"python", "sql", "toml", "diff"}
 BY_HAND = re.compile(r"<!-- by hand: \S.* -->")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from stack.account import account
 from stack.checkpoint import checkpoints, find
-from stack.keeper import MARK
+from stack.host.account import account
 from stack.paths import ROOT
-from stack.run import Run
+from stack.processes.keeper import MARK
+from stack.processes.run import Run
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
@@ -45,7 +45,7 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @each
 @pytest.mark.usefixtures("mortal")
 def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
-    from lab.record import execute  # here for the same reason
+    from surge.book.record import execute  # here for the same reason
 
     execute(read(path), "tiny")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import blocks, listings, pictures, sync
 from stack.errors import StackError
 from stack.paths import ROOT
+from surge.book import blocks, listings, pictures, sync
 
 FOLDER = ROOT / "chapters"
 

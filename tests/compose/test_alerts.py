@@ -109,7 +109,7 @@ def test_rules_and_dashboard_name_metrics_that_there_are() -> None:
 def labels() -> dict[str, set[str]]:
     """The labels of each metric, as the last step declares them."""
     found = {}
-    for file in ("metrics.py", "worker.py"):
+    for file in ("telemetry/metrics.py", "jobs/worker.py"):
         code = ast.parse((checkpoints()[-1].directory / "app" / file).read_text())
         for call in ast.walk(code):
             kinds = ("Counter", "Gauge", "Histogram")

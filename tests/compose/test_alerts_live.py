@@ -13,11 +13,11 @@ import pytest
 import yaml
 from test_alerts import HISTOGRAMS, METRICS, RULES
 
-from lab.waiting import wait_until
-from stack.ask import ask, turn
 from stack.checkpoint import checkpoints
-from stack.ports import free_port
+from stack.processes.ports import free_port
+from stack.stubs.ask import ask, turn
 from stack.system import System
+from surge.machine.waiting import wait_until
 
 QUICKER = {r"\[\d+[mh]\]": "[10s]", r"offset \w+": "offset 10s", r"(?<=for: )\d+m": "1s"}
 

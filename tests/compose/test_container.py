@@ -13,10 +13,10 @@ import httpx2
 import psycopg
 import pytest
 
-from lab.waiting import wait_until
-from stack.attached import named
 from stack.checkpoint import checkpoints
-from stack.ports import free_port, is_free
+from stack.host.attached import named
+from stack.processes.ports import free_port, is_free
+from surge.machine.waiting import wait_until
 
 LAST = checkpoints()[-1]
 

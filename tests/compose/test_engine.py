@@ -17,10 +17,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from lab.waiting import wait_until
 from stack.checkpoint import checkpoints
 from stack.paths import ROOT
-from stack.ports import free_port
+from stack.processes.ports import free_port
+from surge.machine.waiting import wait_until
 
 STEP = checkpoints()[-1]
 CROWD = 4

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stack.certificate import certify
-from stack.nginx import NAME, TEMPLATE, binary
 from stack.paths import ROOT
+from stack.servers.certificate import certify
+from stack.servers.nginx import NAME, TEMPLATE, binary
 
 HERE = ROOT / "compose"
 FILE = HERE / "compose.yaml"

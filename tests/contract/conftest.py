@@ -17,8 +17,8 @@ import psycopg
 import pytest
 
 from stack.checkpoint import checkpoints, find
-from stack.partners import Dials
 from stack.seed import data
+from stack.stubs.partners import Dials
 from stack.system import System
 
 GIVEN = os.environ.get("SURGE_TARGET")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from conftest import Shop
 
-from stack.partners import PARTNERS, quote
+from stack.stubs.partners import PARTNERS, quote
 
 
 def expected(product_id: int, missing: Collection[str] = ()) -> dict[str, Any]:

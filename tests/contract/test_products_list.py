@@ -3,8 +3,7 @@
 import golden
 import pytest
 from conftest import Shop
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from stack.seed.data import CATEGORIES
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import counters, turn, work
 from stack.checkpoint import Checkpoint, checkpoints
+from surge.count import counters
+from surge.exercise import check
+from surge.run import workspace
 
 STEPS = checkpoints()
 TO_PROVE = [*map(Checkpoint.with_its_own_claims, STEPS[:-1]), STEPS[-1]]
@@ -23,8 +25,8 @@ def test_every_claim_holds(step: Checkpoint) -> None:
 def test_a_starter_fails_a_claim_of_its_step(
     step: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "WORK", tmp_path)
-    starter = turn.start(step, fresh=False)
+    monkeypatch.setattr(workspace, "WORK", tmp_path)
+    starter = check.start(step, fresh=False)
     found = next((row for row in counters.claims(step, starter) if not row.holds), None)
     assert found, "the exercise is already solved"
     assert found.because

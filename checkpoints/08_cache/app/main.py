@@ -11,9 +11,9 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi_pagination import add_pagination
 
 from app import health, orders, partners, products, reports
-from app.cache import keep_saying, redis
+from app.caching.doubts import resolve_doubts
+from app.caching.redis import keep_saying, redis
 from app.database import engine
-from app.doubts import resolve_doubts
 from app.logs import LogRequests, open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems

@@ -10,10 +10,10 @@ from fastapi_pagination.bases import AbstractParams
 from pydantic import TypeAdapter
 from sqlalchemy import Select, update
 
-from app.cache import NOTHING, forget, key, read_through
+from app.caching.doubts import TRANSACTION_ID, in_doubt
+from app.caching.redis import NOTHING, forget, key, read_through
 from app.cursors import cursor_after, place
 from app.database import Database, rows
-from app.doubts import TRANSACTION_ID, in_doubt
 from app.models import Product
 from app.problems import no_such, problems
 from app.queries import DETAIL, DETAIL_BY_ID, STOCK, count_of, feed_of, page_of

@@ -6,7 +6,7 @@ import asyncpg
 from fastapi import APIRouter, Response
 from redis.exceptions import RedisError
 
-from app.cache import redis
+from app.caching.redis import redis
 from app.problems import problem, problems
 from app.schemas import Health, Readiness
 from app.settings import settings

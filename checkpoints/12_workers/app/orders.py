@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import load_only
 
 from app.database import Database
+from app.jobs.queue import put
 from app.models import Order, Product
 from app.problems import no_such, problems
-from app.queue import put
 from app.schemas import NewOrder, OrderOut, RowId
 
 router = APIRouter(prefix="/orders", tags=["orders"])

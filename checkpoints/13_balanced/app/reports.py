@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Response
 
 from app.database import Database
+from app.jobs.queue import put
 from app.models import Report
 from app.problems import no_such, problems
-from app.queue import put
 from app.schemas import NewReport, ReportOut, ReportStatus, RowId
 
 router = APIRouter(prefix="/reports", tags=["reports"])

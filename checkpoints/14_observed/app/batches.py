@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from opentelemetry.trace import Span
 
-from app import tracing
+from app.telemetry import tracing
 
 Asked = TypeVar("Asked")
 Got = TypeVar("Got")

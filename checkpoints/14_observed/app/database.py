@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from app import metrics, tracing
 from app.settings import settings
+from app.telemetry import metrics, tracing
 
 
 class TimedPool(AsyncAdaptedQueuePool):

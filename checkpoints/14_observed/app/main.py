@@ -11,20 +11,21 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.telemetry import TelemetryConfig
 from fastapi_pagination import add_pagination
 
-from app import health, metrics, orders, partners, products, reports
+from app import health, orders, partners, products, reports
 from app.budget import check_budget
 from app.bugs import LogBugs
-from app.cache import keep_saying, redis
+from app.caching.doubts import resolve_doubts
+from app.caching.front import DetailsFirst
+from app.caching.redis import keep_saying, redis
+from app.caching.tiers import listen
 from app.database import engine
-from app.doubts import resolve_doubts
-from app.front import DetailsFirst
 from app.logs import open_log
-from app.metrics import watch_loop
-from app.observe import ObserveRequests
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
-from app.tiers import listen
-from app.tracing import open_tracing
+from app.telemetry import metrics
+from app.telemetry.metrics import watch_loop
+from app.telemetry.observe import ObserveRequests
+from app.telemetry.tracing import open_tracing
 
 
 @asynccontextmanager

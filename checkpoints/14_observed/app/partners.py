@@ -7,13 +7,13 @@ from typing import Annotated
 import aiohttp
 from fastapi import APIRouter, Depends, Request
 
-from app import metrics, tracing
 from app.logs import log
 from app.problems import problems
 from app.products import find
 from app.queries import STOCK
 from app.schemas import Offer, Offers, ProductId, Quote
 from app.settings import settings
+from app.telemetry import metrics, tracing
 
 router = APIRouter(prefix="/products", tags=["products"])
 

@@ -6,9 +6,9 @@ from typing import Generic, TypeVar
 
 from opentelemetry.trace import Span
 
-from app import tracing
-from app.deadlines import within
+from app.resilience.deadlines import within
 from app.settings import settings
+from app.telemetry import tracing
 
 Asked = TypeVar("Asked")
 Got = TypeVar("Got")

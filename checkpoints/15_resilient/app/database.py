@@ -15,12 +15,12 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from app import metrics, tracing
-from app.limit import limit
 from app.problems import Unavailable
-from app.retries import retried
+from app.resilience.limit import limit
+from app.resilience.retries import retried
+from app.resilience.sqlstates import AWAY, Refusal, refusal
 from app.settings import settings
-from app.sqlstates import AWAY, Refusal, refusal
+from app.telemetry import metrics, tracing
 
 
 class TimedPool(AsyncAdaptedQueuePool):

@@ -16,8 +16,8 @@ import orjson
 import structlog
 from structlog.contextvars import merge_contextvars
 
-from app import metrics
 from app.settings import settings
+from app.telemetry import metrics
 
 GOOD_ID = re.compile(rb"[\w.:-]{1,64}")
 EVERY = 0.05  # seconds between two visits of the thread that writes

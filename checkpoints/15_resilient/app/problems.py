@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from app import metrics
+from app.telemetry import metrics
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -9,13 +9,13 @@ from fastapi_pagination.api import create_page, resolve_params
 from fastapi_pagination.bases import AbstractParams
 from sqlalchemy import Select, update
 
-from app import details, tiers
-from app.cache import NOTHING, key
+from app.caching import details, tiers
+from app.caching.doubts import TRANSACTION_ID, in_doubt
+from app.caching.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
+from app.caching.memory import Answer
+from app.caching.redis import NOTHING, key
 from app.cursors import cursor_after, place
 from app.database import Database, rows
-from app.doubts import TRANSACTION_ID, in_doubt
-from app.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
-from app.memory import Answer
 from app.models import Product
 from app.problems import no_such, problems
 from app.queries import DETAIL, STOCK, count_of, feed_of, page_of

@@ -1,0 +1,1 @@
+"""When things fail or are late: deadlines, limits, retries and breakers."""

@@ -1,0 +1,76 @@
+"""What is told of a request when it is over: a line, its place in the numbers, perhaps a trace."""
+
+import asyncio
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from app.logs import outbox, request_id
+from app.settings import settings
+from app.telemetry import metrics, tracing
+
+
+class ObserveRequests:
+    """The middleware as plain ASGI: no task, no queue and no request object for each answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = scope.get("started") or time.perf_counter()
+        status, over = 500, False
+        given = dict(scope["headers"])
+        name, parent = request_id(given.get(b"x-request-id")), tracing.begin(scope, given)
+        scope.setdefault("state", {})["request_id"] = name
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = name
+            await send(message)
+
+        # On every line of what the framework answers.
+        on_lines = bound_contextvars(request_id=name, trace_id=tracing.id_of(parent))
+        with on_lines, metrics.active.track_inprogress():
+            try:
+                await self.app(scope, receive, send_with_id)
+            except asyncio.CancelledError:
+                over = True  # the guard answers in our place, and tells
+                raise
+            finally:
+                if not over:
+                    observe(scope, name, parent, route_of(scope), status, started)
+
+
+def route_of(scope: Scope) -> str:
+    path: str = getattr(scope.get("route"), "path_format", "other")
+    return path
+
+
+def observe(
+    scope: Scope,
+    name: str,
+    parent: bytes,
+    route: str,
+    status: int,
+    started: float,
+    has_span: bool = True,
+    has_outline: bool = True,
+) -> None:
+    seconds = time.perf_counter() - started
+    method: str = scope["method"]
+    kept, trace_id = tracing.is_kept(parent), tracing.id_of(parent)
+    if has_outline and not kept and (status >= 500 or seconds > settings.trace_slow):
+        kept, has_span = True, False  # too late for the whole story, but not for its outline
+    if kept and not has_span:
+        tracing.record(parent, f"{method} {route}", seconds, status)
+    outbox.put((time.time(), name, trace_id, method, scope["raw_path"][:500], status, seconds))
+    # An exemplar: of all that this bar of the histogram counts, one that you can look at.
+    example = {"trace_id": trace_id} if kept else None
+    metrics.series(method, route, status).observe(seconds, example)

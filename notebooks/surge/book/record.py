@@ -1,0 +1,95 @@
+"""Makes the numbers of the book, on a machine that does nothing else.
+
+    python -m surge.book.record [--quick] [NN …]
+
+It runs the notebooks at full length (quickly, to try it out), which count every claim and measure
+every step, and keeps their rows under `notebooks/results`; it measures what the ladders still lack,
+and makes the chapters' blocks anew.
+"""
+
+import os
+import sys
+from datetime import UTC, datetime
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from stack.checkpoint import Checkpoint, before, checkpoints, find
+from stack.paths import ROOT
+from surge.book.sync import sync
+from surge.measure import ladder, paired
+from surge.results.rows import COMMITTED, Comparison, Effort, record, rows
+
+NOTEBOOKS = ROOT / "notebooks"
+LADDERS = ("hot", "list")
+"""The workloads that every step is measured on."""
+MOST_SECONDS = 3_600
+"""For one cell."""
+
+
+def main(arguments: list[str]) -> None:
+    """Record the checkpoints named, or all."""
+    names = [name for name in arguments if name != "--quick"]
+    effort: Effort = "quick" if "--quick" in arguments else "full"
+    os.environ["SURGE_RESULTS"] = str(COMMITTED)
+    for step in [find(name) for name in names] or checkpoints():
+        began = datetime.now(UTC)
+        path = NOTEBOOKS / f"{step.directory.name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+        execute(notebook, effort)
+        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+        fill(step, began, effort)
+        newest_only()
+        print(f"{step.label}: {datetime.now(UTC) - began}", flush=True)
+    for stale in sync(check=False):
+        print(f"updated: {stale}")
+
+
+def execute(notebook: NotebookNode, size: str) -> None:
+    """Run a notebook from top to bottom, in place.
+
+    Raises:
+        CellExecutionError: a cell failed.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=MOST_SECONDS,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        record_timing=False,  # times of day would make every run a change
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    )
+    client.execute(env={**os.environ, "SURGE_NOTEBOOK_SIZE": size})
+    notebook.metadata.pop("language_info", None)
+
+
+def fill(step: Checkpoint, began: datetime, effort: Effort) -> None:
+    """Measure what the ladders show of a step and its notebook, begun then, did not.
+
+    The first step has only itself to be compared with: that is the instrument's own control.
+    """
+    below = before(step) or step
+    measured = {
+        row.workload
+        for row in rows(COMMITTED)
+        if isinstance(row, Comparison)
+        and (row.a, row.b) == (below.label, step.label)
+        and row.recorded_at >= began
+    }
+    missing = [workload for workload in LADDERS if workload not in measured]
+    for row in paired.compare_many(below, step, missing, effort) if missing else []:
+        record(row, COMMITTED)
+
+
+def newest_only() -> None:
+    """Drop the rows that a later run of the same thing replaced."""
+    newest = ladder.newest(list(rows(COMMITTED)))
+    for path in COMMITTED.glob("*.jsonl"):
+        path.unlink()
+    for row in newest:
+        record(row, COMMITTED)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

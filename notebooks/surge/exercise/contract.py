@@ -1,0 +1,88 @@
+"""Runs the contract suite against a checkpoint, or against the reader's own version of it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.checkpoint import Checkpoint
+from stack.errors import StackError
+from stack.paths import ROOT
+from stack.processes.keeper import MARK
+from stack.system import System
+from surge.results.rows import Contract
+
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_timeout"}
+"""No plugins but the one it needs: the others take a second or two to load."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One broken promise of the contract."""
+
+    test: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the suite found."""
+
+    row: Contract
+    failures: list[Failure]
+
+
+def prove(
+    checkpoint: Checkpoint, directory: Path | None = None, *, stop_at_first: bool = False
+) -> Proof:
+    """Start the checkpoint on the tiny dataset and run `tests/contract` against it.
+
+    Args:
+        checkpoint: which contract holder.
+        directory: the reader's code, instead of the checkpoint's own.
+        stop_at_first: end at the first failure.
+
+    Raises:
+        StackError: the service did not start, or the suite itself could not run.
+    """
+    started = time.monotonic()
+    with (
+        System(checkpoint, directory, size="tiny") as system,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
+        report = Path(scratch) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "tests/contract", "-q", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={report}", "-o", "addopts=", *(["-x"] if stop_at_first else [])]
+        targets = {"SURGE_TARGET": system.url, "SURGE_PARTNERS": system.partners_url}
+        # The mark makes the run's keeper end the suite too, should we be killed.
+        environment = {**os.environ, **targets, **ALONE, MARK: system.run.id}
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+        if result.returncode not in (0, 1):
+            raise StackError(f"The contract suite could not run:\n{result.stdout[-800:]}")
+        cases = list(ElementTree.parse(report).iter("testcase"))  # noqa: S314 - we wrote it
+    failures = [
+        Failure(case.get("name", ""), problem.get("message", ""))
+        for case in cases
+        for problem in case
+        if problem.tag in ("failure", "error")
+    ]
+    skipped = sum(1 for case in cases if case.find("skipped") is not None)
+    row = Contract(
+        checkpoint=checkpoint.label,
+        passed=len(cases) - len(failures) - skipped,
+        failed=len(failures),
+        seconds=round(time.monotonic() - started, 1),
+    )
+    return Proof(row, failures)

@@ -1,0 +1,278 @@
+"""What shoppers ask for: named, endless, repeatable streams of requests, ready for the wire.
+
+A workload's `connections` is how many shoppers a comparison lets ask at once: enough to fill the
+fast checkpoints, few enough that the slowest answers within a slice.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, cycle
+from random import Random
+from urllib.parse import urlencode
+
+from stack.errors import StackError
+from stack.seed.data import CATEGORIES, COUNTS, Size, hot_ids
+from surge.load.http1 import Request
+
+HOT = 1_000
+"""The flash sale: so many products get all of the hot traffic."""
+HOTTEST = 50
+DRAWS = 10_000
+"""So many draws are prepared and then repeated: drawing costs more than sending."""
+PAGE = 20
+WALK = 10
+"""Pages a shopper scrolls down the feed."""
+
+Query = dict[str, str]
+Stream = Callable[[Size, Random], Iterator[Request]]
+
+
+def get(path: str, query: Query | None = None, headers: str = "") -> bytes:
+    """Render a GET request."""
+    target = f"{path}?{urlencode(query)}" if query else path
+    return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n{headers}\r\n".encode()
+
+
+def send(method: str, path: str, body: object, key: str | None = None) -> bytes:
+    """Render a request with a JSON body and, perhaps, an idempotency key."""
+    content = json.dumps(body)
+    extra = f"Idempotency-Key: {key}\r\n" if key else ""
+    return (
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n{extra}"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n{content}"
+    ).encode()
+
+
+def draw(size: Size, rand: Random, products: int = HOT) -> list[int]:
+    """Draw hot product ids by Zipf's law: the r-th most popular has a weight of 1 / r."""
+    ids = hot_ids(size, products)
+    return rand.choices(ids, [1 / rank for rank in range(1, len(ids) + 1)], k=DRAWS)
+
+
+def repeated(requests: list[bytes], rand: Random) -> Iterator[Request]:
+    """Shuffle once, then go round."""
+    rand.shuffle(requests)
+    return cycle([Request(raw) for raw in requests])
+
+
+def lists(size: Size, rand: Random) -> Iterator[Request]:
+    """The first three pages of every category."""
+    pages = [(category, page) for category in CATEGORIES for page in (1, 2, 3)]
+    return repeated([get("/products", {"category": c, "page": str(p)}) for c, p in pages], rand)
+
+
+def zipped(size: Size, rand: Random) -> Iterator[Request]:
+    """The first page of every category, for somebody who takes gzip."""
+    accept = "Accept-Encoding: gzip\r\n"
+    return repeated([get("/products", {"category": c}, accept) for c in CATEGORIES], rand)
+
+
+def deep(size: Size, rand: Random) -> Iterator[Request]:
+    """A page near the end of every category: OFFSET has to count past everything before."""
+    pages = COUNTS[size].products / len(CATEGORIES) / PAGE
+    late = str(round(0.9 * pages))
+    return repeated([get("/products", {"category": c, "page": late}) for c in CATEGORIES], rand)
+
+
+def detail(size: Size, rand: Random) -> Iterator[Request]:
+    """Hot products."""
+    return repeated([get(f"/products/{id}") for id in draw(size, rand)], rand)
+
+
+def hot(size: Size, rand: Random) -> Iterator[Request]:
+    """The hottest products alone: what is asked for so often that any cache has it."""
+    return repeated([get(f"/products/{id}") for id in draw(size, rand, HOTTEST)], rand)
+
+
+def fields(size: Size, rand: Random) -> Iterator[Request]:
+    """Three fields of hot products."""
+    query = {"fields": "id,name,price_cents"}
+    return repeated([get(f"/products/{id}", query) for id in draw(size, rand)], rand)
+
+
+def cold(size: Size, rand: Random) -> Iterator[Request]:
+    """Every product once, and only then again: no cache helps."""
+    ids = range(1, COUNTS[size].products + 1)
+    return repeated([get(f"/products/{id}") for id in ids], rand)
+
+
+def one(size: Size, rand: Random) -> Iterator[Request]:
+    """The same product again and again."""
+    return repeated([get(f"/products/{draw(size, rand)[0]}")], rand)
+
+
+def changed(size: Size, rand: Random) -> Iterator[Request]:
+    """The same product, whose price changes with every tenth request."""
+    path = f"/products/{draw(size, rand)[0]}"
+    for number in count(1):
+        if number % 10:
+            yield Request(get(path))
+        else:
+            yield Request(send("PATCH", path, {"price_cents": 100 + number}))
+
+
+def known(size: Size, rand: Random) -> Iterator[Request]:
+    """Hot products, asked for by somebody who has them already, whatever they are by now."""
+    match = "If-None-Match: *\r\n"
+    return repeated([get(f"/products/{id}", headers=match) for id in draw(size, rand)], rand)
+
+
+def spellings(size: Size, rand: Random) -> Iterator[Request]:
+    """The same product, by a new spelling of its URL each time."""
+    id = draw(size, rand)[0]
+    paths = ("/products/{id}", "/%70roducts/{id}", "/products/0{id}", "/products/+{id}")
+    for number in count():
+        path = paths[number % len(paths)].format(id=id)
+        yield Request(get(path, {"from": f"newsletter-{rand.getrandbits(32)}"}))
+
+
+def missing(size: Size, rand: Random) -> Iterator[Request]:
+    """A product that there is not."""
+    return repeated([get(f"/products/{COUNTS[size].products + rand.randint(1, 1000)}")], rand)
+
+
+def some_missing(size: Size, rand: Random) -> Iterator[Request]:
+    """Every product once, and as many that there are not."""
+    ids = range(1, 2 * COUNTS[size].products + 1)
+    return repeated([get(f"/products/{id}") for id in ids], rand)
+
+
+FIELDS = ("id", "name", "category", "price_cents", "seller", "rating", "description", "reviews")
+
+
+def garbage(size: Size, rand: Random) -> Iterator[Request]:
+    """Never the same URL twice: most ask for what there is not, or for what there is oddly."""
+    there = draw(size, rand)
+    for number in count(COUNTS[size].products + 1):
+        id, junk = there[number % DRAWS], f"{rand.getrandbits(64):016x}"
+        fields = ",".join(rand.sample(FIELDS, rand.randint(1, 7)))
+        path = (
+            f"/products/{number}",  # there is none
+            f"/products/{number}?{junk}",
+            f"/products/{id}?utm_source={8 * junk}",
+            f"/products/{id}?fields={fields}&{junk}",
+            f"/%70roducts/0{id}?{'&' * (number % 300)}{junk}",
+            f"/products?page={number % 9}&{8 * junk}",
+            f"/products?category={junk}",
+            f"/products/{number}{junk}",
+            f"/{junk}/{number}",
+            f"/{number}.php?{junk}",
+            f"/{'../' * (number % 50)}{junk}",
+            f"/%ff%00{junk}",
+        )
+        yield Request(get(path[number % len(path)]))
+
+
+def offers(size: Size, rand: Random) -> Iterator[Request]:
+    """Offers for hot products."""
+    return repeated([get(f"/products/{id}/offers") for id in draw(size, rand)], rand)
+
+
+def late(size: Size, rand: Random) -> Iterator[Request]:
+    """Offers for somebody whose time is over."""
+    over = "Request-Timeout: 0\r\n"
+    return repeated([get(f"/products/{id}/offers", headers=over) for id in draw(size, rand)], rand)
+
+
+def feed(size: Size, rand: Random) -> Iterator[Request]:
+    """Walks down a category's feed; where a walk goes on, only the last answer knows."""
+    for category in cycle(rand.sample(CATEGORIES, len(CATEGORIES))):
+        yield page_of_feed({"category": category}, WALK)
+
+
+def page_of_feed(query: Query, pages: int) -> Request:
+    """One page, with the way to the next."""
+
+    def follow(body: bytes) -> Request | None:
+        cursor = json.loads(body)["next"]
+        if cursor is None or pages == 1:
+            return None
+        return page_of_feed({**query, "cursor": cursor}, pages - 1)
+
+    return Request(get("/products/feed", query), follow)
+
+
+def orders(size: Size, rand: Random) -> Iterator[Request]:
+    """One unit of a hot product, each order with a key of its own.
+
+    Every hot product alike: few sell out within a run, so a fast checkpoint does not get the
+    cheap answer, 409, more often than a slow one.
+    """
+    ids = cycle(rand.sample(hot_ids(size, HOT), HOT))
+    name = f"{rand.getrandbits(64):016x}"
+    for number in count():
+        body = {"product_id": next(ids), "quantity": 1, "customer": f"shopper{number}@example.com"}
+        yield Request(send("POST", "/orders", body, key=f"{name}-{number}"))
+
+
+def reports(size: Size, rand: Random) -> Iterator[Request]:
+    """A sales report of every category in turn."""
+    return repeated(
+        [send("POST", "/reports", {"category": category}) for category in CATEGORIES], rand
+    )
+
+
+# A shop's day: mostly looking, sometimes comparing, seldom buying.
+MIXED = {detail: 70, lists: 15, offers: 10, orders: 5}
+
+
+def mixed(size: Size, rand: Random) -> Iterator[Request]:
+    """The table above, in an order drawn once."""
+    streams = [stream(size, rand) for stream in MIXED]
+    for stream in cycle(rand.choices(streams, list(MIXED.values()), k=DRAWS)):
+        yield next(stream)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A named stream, with what a comparison needs to know of it."""
+
+    name: str
+    stream: Stream
+    connections: int
+    allowed: frozenset[int] = frozenset({200})
+    writes: bool = False
+    """Whether it changes the data."""
+
+    def requests(self, size: Size, seed: int) -> Iterator[Request]:
+        """The endless stream; the same seed gives the same requests."""
+        return self.stream(size, Random(f"{self.name} {seed}"))  # noqa: S311 - no secret
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("list", lists, connections=4),
+        Workload("zipped", zipped, connections=4),
+        Workload("deep", deep, connections=4),
+        Workload("detail", detail, connections=16),
+        Workload("fields", fields, connections=16),
+        Workload("hot", hot, connections=16),
+        Workload("one", one, connections=16),
+        Workload("changed", changed, connections=16, writes=True),
+        Workload("known", known, connections=16, allowed=frozenset({304})),
+        Workload("spellings", spellings, connections=16),
+        Workload("missing", missing, connections=16, allowed=frozenset({404})),
+        Workload("garbage", garbage, connections=16, allowed=frozenset({200, 404, 422})),
+        Workload("cold", cold, connections=64),
+        Workload("some_missing", some_missing, connections=16, allowed=frozenset({200, 404})),
+        Workload("feed", feed, connections=4),
+        Workload("offers", offers, connections=50),
+        Workload("late", late, connections=16, allowed=frozenset({504})),
+        Workload("orders", orders, connections=16, allowed=frozenset({201, 409}), writes=True),
+        Workload("reports", reports, connections=2, allowed=frozenset({202}), writes=True),
+        Workload("mixed", mixed, connections=16, allowed=frozenset({200, 201, 409}), writes=True),
+    )
+}
+
+
+def workload(name: str) -> Workload:
+    """Find a workload.
+
+    Raises:
+        StackError: there is none of this name.
+    """
+    if name not in WORKLOADS:
+        raise StackError(f"There is no workload {name!r}. Choose one of {', '.join(WORKLOADS)}.")
+    return WORKLOADS[name]

@@ -1,0 +1,54 @@
+"""How numbers and verdicts are said: the same in tables, figures and the report."""
+
+from surge.results.rows import Comparison, Interval
+
+MARKS = {"faster": "▲", "slower": "▼", "cannot tell": "≈", "rejected": "✕"}
+"""A shape for every verdict, for readers and printers without colour."""
+
+
+def number(value: float) -> str:
+    """What was counted, in full; of what was measured, three digits: `0.0313`, `4.1`, `12,400`."""
+    if value == int(value):
+        return f"{value:,.0f}"
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:.3g}"
+
+
+def counted(value: float) -> str:
+    """What was counted for a claim: `41`, `1.002`, `500,000`; beyond that four digits."""
+    return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:.4g}"
+
+
+def times(value: float) -> str:
+    """A ratio: `1.98x`, `12.4x`, `344x`."""
+    return f"{value:.2f}x" if value < 10 else f"{value:.1f}x" if value < 100 else f"{value:,.0f}x"
+
+
+def ratio(interval: Interval, at_least: bool = False) -> str:
+    """A ratio with its 95 % interval: `1.98x (1.87-2.06)`."""
+    sign = "≥ " if at_least else ""
+    low, high = times(interval.low)[:-1], times(interval.high)[:-1]
+    return f"{sign}{times(interval.median)} ({low}-{high})"
+
+
+def verdict(row: Comparison) -> str:
+    """`faster`, `slower`, `cannot tell` or `rejected`."""
+    return "rejected" if row.rejected else row.verdict
+
+
+def marked(row: Comparison) -> str:
+    """The verdict with its shape: `▲ faster`."""
+    return f"{MARKS[verdict(row)]} {verdict(row)}"
+
+
+def sentence(row: Comparison) -> str:
+    """The comparison as one would say it."""
+    if row.rejected or row.ratio is None:
+        return f"{row.b} against {row.a} on {row.workload}: rejected, {row.rejected}"
+    said = {
+        "faster": f"{row.b} is faster than {row.a} on {row.workload}",
+        "slower": f"{row.b} is slower than {row.a} on {row.workload}",
+        "cannot tell": f"{row.workload} does not tell {row.b} from {row.a}",
+    }
+    return f"{said[row.verdict]}: {ratio(row.ratio.throughput, row.at_least)} the requests a second"

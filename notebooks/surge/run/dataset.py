@@ -1,0 +1,26 @@
+"""Builds the dataset with a progress bar, the first time; afterwards does nothing."""
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stack.seed.data import Size
+from stack.servers.backing import prepare as prepare_dataset
+
+
+def prepare(size: Size, console: Console) -> None:
+    """Make sure the seed cluster of this size is on the machine."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(f"Building the {size} dataset (once)", total=None, visible=False)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        prepare_dataset(size, show)

@@ -1,0 +1,51 @@
+"""How thoroughly a notebook looks; the environment variable SURGE_NOTEBOOK_SIZE says it.
+
+tiny    a small dataset and a glance at everything: to test that a notebook runs
+quick   for you, here and now (the default)
+full    for numbers to publish
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from stack.seed.data import Size
+from surge.results.rows import Effort
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How thoroughly."""
+
+    size: Size
+    effort: Effort
+    shoppers: int
+    crowd_seconds: int
+    claims: int
+    """At the most; likewise the shoppers, who are also the most requests of a small claim."""
+
+
+SCALES = {
+    "tiny": Scale("tiny", "quick", shoppers=20, crowd_seconds=1, claims=1),
+    "quick": Scale("full", "quick", shoppers=1_000, crowd_seconds=10, claims=100),
+    "full": Scale("full", "full", shoppers=1_000, crowd_seconds=30, claims=100),
+}
+SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
+
+
+def times(many: int) -> int:
+    """How often to do something again; a hundredth of it when it is only to see that it runs."""
+    return many if SCALE.size == "full" else max(1, many // 100)
+
+
+def seconds(many: float) -> float:
+    """So many seconds, or likewise a hundredth of them."""
+    return many if SCALE.size == "full" else many / 100
+
+
+def some(many: Iterable[T]) -> list[T]:
+    """All of them; the last, when it is only to see that it runs."""
+    return list(many) if SCALE.size == "full" else list(many)[-1:]

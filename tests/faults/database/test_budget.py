@@ -1,0 +1,82 @@
+"""A service that could ask for more connections than there are says so when it starts."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx2
+import psycopg
+import pytest
+from steps import alone, each, inside, teaching
+
+from stack.checkpoint import Checkpoint
+from stack.errors import StackError
+from stack.system import System
+from surge.count.sql import Ledger
+
+BUDGETED = teaching("workers")
+
+
+@each(BUDGETED)
+def test_the_message_does_the_sum_and_its_cure_works(step: Checkpoint) -> None:
+    with pytest.raises(StackError) as refused, System(step, size="tiny", max_connections=40):
+        pass
+    said = str(refused.value)
+    assert "2 processes x 20 connections + 7 for workers + 5 for others" in said
+    assert "more than the 40" in said
+    assert "Traceback" not in said
+    cure = re.search(r"POOL_SIZE to (\d+)", said)
+    assert cure
+    fits = {"POOL_SIZE": cure[1]}
+    with System(step, size="tiny", max_connections=40, environment=fits) as system:
+        assert len(system.processes()) > 1
+    more = {"POOL_SIZE": str(int(cure[1]) + 1)}
+    with (
+        pytest.raises(StackError, match=f"Set POOL_SIZE to {cure[1]}"),
+        System(step, size="tiny", max_connections=40, environment=more),
+    ):
+        pass
+
+
+@each(BUDGETED)
+def test_where_no_pool_fits_fewer_processes_are_the_cure(step: Checkpoint) -> None:
+    with (
+        pytest.raises(StackError, match="Run fewer processes, or raise max_connections"),
+        System(step, size="tiny", max_connections=12),
+    ):
+        pass
+
+
+def fill(url: str, taken: ExitStack) -> None:
+    """Take a connection after the other."""
+    while True:
+        taken.enter_context(psycopg.connect(url))
+
+
+CHECK = "import asyncio; from app.budget import check_budget; asyncio.run(check_budget())"
+
+
+@each(BUDGETED)
+def test_a_server_that_takes_nobody_now_is_no_reason_not_to_start(step: Checkpoint) -> None:
+    """As one that is full, or has just been started and is not ready."""
+    with alone(step, {"POOL_SIZE": "1"}, max_connections=30) as system, ExitStack() as taken:
+        with pytest.raises(psycopg.OperationalError):
+            fill(system.database_url, taken)
+        inside(step, CHECK, DATABASE_URL=system.database_url)
+
+
+@each(teaching("resilient"))
+def test_nobody_takes_all_connections_by_asking_how_it_is(step: Checkpoint) -> None:
+    with (
+        alone(step) as system,
+        httpx2.Client(base_url=system.urls[0], timeout=30) as client,
+        ThreadPoolExecutor(20) as crowd,
+        Ledger(system) as ledger,
+    ):
+        time.sleep(1.1)  # until what was seen at the start is old
+        asked = crowd.map(client.get, ["/readyz"] * 200)
+        assert {answer.status_code for answer in asked} == {200}
+        system.end_app()
+        connections, _ = ledger.sessions_and_scanned_rows()
+    assert 0 < connections < 20

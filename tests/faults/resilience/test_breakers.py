@@ -1,0 +1,129 @@
+"""A partner that is slow or fails costs its own offer, and soon not even a call."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+from crowds import crowd
+from resilient import RESILIENT
+from steps import each
+
+from stack.checkpoint import Checkpoint
+from stack.stubs.ask import partner_stats, turn
+from stack.stubs.partners import PARTNERS
+from stack.system import System
+from surge.count.telemetry import numbers
+from surge.machine.waiting import wait_until
+
+PAUSE = 5  # seconds, in which even a busy machine asks a few dozen times
+USUAL = {"PARTNER_TIMEOUT": "5", "BREAKER_PAUSE": str(PAUSE)}
+OPENS = 10  # half of the calls that are looked back on
+
+
+def missing(client: httpx2.Client) -> list[str]:
+    answer = client.get("/products/7/offers")
+    assert answer.status_code == 200, answer.text
+    found: list[str] = answer.json()["missing"]
+    return found
+
+
+@contextmanager
+def opened(step: Checkpoint, **settings: str) -> Iterator[tuple[System, httpx2.Client]]:
+    with (
+        System(step, size="tiny", environment=USUAL | settings, instances=1) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+    ):
+        yield system, client
+
+
+def calls(system: System) -> int:
+    return partner_stats(system.partners_url)["calls"]
+
+
+def open_breakers(system: System) -> float:
+    return sum(numbers(system)["breaker_open", partner] for partner in PARTNERS)
+
+
+@each(RESILIENT)
+def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        turn(system.partners_url, odd=True, partner="meridian")  # it answers, and makes no sense
+        for _ in range(OPENS // 2):
+            assert missing(client) == ["meridian"]
+        turn(system.partners_url, odd=False, error_rate=1, partner="meridian")
+        for _ in range(30 - OPENS // 2):
+            assert missing(client) == ["meridian"]
+        assert calls(system) == 2 * 30 + OPENS  # the others had nothing to do with it
+        failed = "partner_request_duration_seconds_count", "failed", "meridian"
+        assert numbers(system)[failed] == OPENS
+        assert numbers(system)["breaker_open", "meridian"] == 1
+        assert open_breakers(system) == 1
+        turn(system.partners_url, error_rate=0)
+        wait_until(lambda: missing(client) == [], "the partner to be asked again")
+        assert open_breakers(system) == 0
+        before = calls(system)
+        assert missing(client) == []
+        assert calls(system) == before + 3
+
+
+@each(RESILIENT)
+def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        turn(system.partners_url, error_rate=1)
+        for _ in range(OPENS):
+            missing(client)
+        assert calls(system) == 3 * OPENS
+        time.sleep(PAUSE)
+        for _ in range(20):
+            assert missing(client) == [*PARTNERS]
+        assert calls(system) == 3 * OPENS + 3
+
+
+@each(RESILIENT)
+def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        for _ in range(3):
+            turn(system.partners_url, error_rate=1)
+            for _ in range(OPENS // 3):
+                missing(client)
+            turn(system.partners_url, error_rate=0)
+            for _ in range(2 * OPENS):
+                assert missing(client) == []
+
+
+@each(RESILIENT)
+def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint) -> None:
+    """Through nginx and two instances, with a crowd."""
+    found: Counter[str] = Counter()
+
+    def look(client: httpx2.Client, _: int) -> None:
+        for partner in missing(client):
+            found[partner] += 1
+        found["looks"] += 1
+
+    with (
+        System(step, size="tiny", environment=USUAL | {"PARTNER_TIMEOUT": "2"}) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+    ):
+        turn(system.partners_url, hold=True, partner="northwind")
+        with crowd(system, look, each=8):
+            wait_until(lambda: found["looks"] > 200, "a crowd that looks at offers")
+        assert found["northwind"] == found["looks"]
+        assert found["meridian"] == found["tradepost"] == 0
+        turn(system.partners_url, hold=False)
+        wait_until(lambda: not any(missing(client) for _ in range(10)), "both to ask again")
+
+
+@each(RESILIENT)
+def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
+    with opened(step) as (system, client):
+        turn(system.partners_url, latency_ms=200)
+        for _ in range(2 * OPENS):
+            client.get("/products/7/offers", headers={"Request-Timeout": "0.1"})
+        assert missing(client) == []
+        told = numbers(system)
+    count = "partner_request_duration_seconds_count"
+    assert told[count, "given up", "meridian"] > 0  # and no alert about a partner who is well
+    assert told[count, "timeout", "meridian"] == told[count, "failed", "meridian"] == 0

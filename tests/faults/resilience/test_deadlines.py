@@ -1,0 +1,194 @@
+"""Who has a deadline hears from us before it is over, and nobody works for those who have gone."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx2
+import psycopg
+import pytest
+import redis
+from caches import cache_stopped
+from crowds import KEPT_NOWHERE, order
+from resilient import RESILIENT, lines, refused
+
+from stack.stubs.ask import partner_stats, turn
+from stack.system import System
+from surge.count.telemetry import numbers
+from surge.machine.waiting import wait_until
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE usename = current_user AND state = 'active' AND wait_event_type = 'Lock'
+"""
+PATIENT = {**KEPT_NOWHERE, "REQUEST_SECONDS": "600"}
+"""Nobody here waits so long: who is answered in time has the caller's deadline to thank for it."""
+
+
+@pytest.fixture(scope="module", params=RESILIENT, ids=lambda step: step.label)
+def system(request: pytest.FixtureRequest) -> Iterator[System]:
+    with System(request.param, size="tiny", environment=PATIENT) as system:
+        yield system
+
+
+@pytest.fixture
+def client(system: System) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=system.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def database(system: System) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(system.database_url, autocommit=True) as database:
+        yield database
+
+
+@contextmanager
+def locked(database: psycopg.Connection, table: str) -> Iterator[None]:
+    """Nobody else gets an answer from this table."""
+    with database.transaction():
+        database.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        yield
+
+
+Watch = Callable[[], int]
+
+
+@pytest.fixture
+def watch(system: System) -> Iterator[Watch]:
+    """How many statements of the service are under way."""
+    with psycopg.connect(system.database_url, autocommit=True) as watcher:
+
+        def watch() -> int:
+            row = watcher.execute(WAITING).fetchone()
+            assert row
+            return int(row[0])
+
+        yield watch
+
+
+def within(seconds: float) -> dict[str, str]:
+    return {"Request-Timeout": f"{seconds}"}
+
+
+PATHS = ("/products/{}", "/products/{}/stock", "/products/{}/offers", "/products?page={}")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_answer_comes_in_time_even_if_it_is_no(
+    client: httpx2.Client, database: psycopg.Connection, path: str
+) -> None:
+    with locked(database, "products"):
+        began = time.monotonic()
+        refused(client.get(path.format(7), headers=within(0.3)), 504)
+        assert time.monotonic() - began > 0.2
+    assert client.get(path.format(7)).status_code == 200
+
+
+def test_who_has_no_time_left_costs_nothing(system: System, client: httpx2.Client) -> None:
+    before = partner_stats(system.partners_url)["calls"]
+    for path in PATHS:
+        refused(client.get(path.format(9), headers=within(0)), 504)
+    refused(client.post("/orders", json=order(9, 1)["json"], headers=within(0)), 504)
+    assert numbers(system)["requests_shed_total", "hurry"] >= len(PATHS) + 1
+    assert partner_stats(system.partners_url)["calls"] == before
+
+
+def test_who_comes_while_a_fetch_is_called_off_begins_anew(
+    system: System, database: psycopg.Connection
+) -> None:
+    """To call it off takes a moment: a lease is given back, to a Redis that does not move here."""
+    with ThreadPoolExecutor(1) as other, httpx2.Client(base_url=system.urls[0], timeout=30) as one:
+        with locked(database, "reviews"):
+            leaving = other.submit(one.get, "/products/11", headers=within(0.5))
+            time.sleep(0.3)
+            with cache_stopped(system):
+                refused(leaving.result(), 504)
+                staying = other.submit(one.get, "/products/11")
+                time.sleep(0.3)
+            assert not staying.done()
+        assert staying.result().status_code == 200
+
+
+def test_who_hardly_begins_leaves_nothing_behind(system: System) -> None:
+    """No lease that others would wait for, and no Redis that is taken for broken."""
+    before = len(lines(system, "no cache"))
+
+    def hurry(first: int) -> None:
+        for number in range(100):
+            wish = {"Request-Timeout": f"{1e-6 if number % 2 else 0.002 + number * 1e-4:.6f}"}
+            status = hurried.get(f"/products/{first + number}", headers=wish).status_code
+            assert status in (200, 504)
+
+    with (
+        httpx2.Client(base_url=system.urls[0], timeout=30) as hurried,
+        ThreadPoolExecutor(8) as crowd,
+        redis.Redis.from_url(system.redis_url) as kept,
+    ):
+        list(crowd.map(hurry, range(100, 900, 100)))
+        time.sleep(0.5)
+        left = [kept.get(key) or b"" for key in kept.scan_iter("*:product:*")]
+        assert not [value for value in left if value.startswith(b"lease ")]
+    assert len(lines(system, "no cache")) == before
+
+
+@pytest.mark.parametrize("wish", ["", "soon", "-1", "1e3", "9" * 400, "0x1", "nan"])
+def test_a_wish_that_is_none_is_ignored(client: httpx2.Client, wish: str) -> None:
+    assert client.get("/products/7/stock", headers={"Request-Timeout": wish}).status_code == 200
+
+
+def test_offers_take_what_came_before_the_deadline(client: httpx2.Client, system: System) -> None:
+    """Partners are told how long we wait, which is a little less than we have."""
+    turn(system.partners_url, partner="northwind", hold=True)
+    try:
+        answer = client.get("/products/7/offers", headers=within(3))
+    finally:
+        turn(system.partners_url, partner="northwind", hold=False)
+    assert answer.status_code == 200
+    assert answer.json()["missing"] == ["northwind"]
+    assert len(answer.json()["offers"]) == 2
+
+
+def test_one_callers_hurry_is_not_the_others(
+    system: System, database: psycopg.Connection, watch: Watch
+) -> None:
+    """They ask the same instance for the same product, and one of them cannot wait."""
+    with (
+        httpx2.Client(base_url=system.urls[0], timeout=30) as client,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        with locked(database, "reviews"):
+            hurried = pool.submit(client.get, "/products/21", headers=within(4))
+            wait_until(lambda: watch() == 1, "a look at the database")
+            patient = [pool.submit(client.get, "/products/21") for _ in range(5)]
+            refused(hurried.result(), 504)
+            assert watch() == 1, "the others would have to begin anew"
+        assert [one.result().status_code for one in patient] == [200] * 5
+
+
+def test_what_nobody_waits_for_any_more_is_called_off(
+    client: httpx2.Client, database: psycopg.Connection, watch: Watch
+) -> None:
+    with ThreadPoolExecutor(4) as pool, locked(database, "products"):
+        paths = [f"/products/{number}/stock" for number in range(30, 34)]
+        asked = [pool.submit(client.get, path, headers=within(4)) for path in paths]
+        wait_until(lambda: watch() == 4, "looks at the database")
+        for one in asked:
+            refused(one.result(), 504)
+        wait_until(lambda: watch() == 0, "their end")
+
+
+def test_an_order_that_was_late_is_safe_by_its_key(
+    client: httpx2.Client, database: psycopg.Connection
+) -> None:
+    mine = order(11, 1)
+    left = client.get("/products/11/stock").json()["stock"]
+    with database.transaction():
+        database.execute("SELECT FROM products WHERE id = 11 FOR UPDATE")
+        late = client.post("/orders", json=mine["json"], headers=mine["headers"] | within(0.3))
+        refused(late, 504)
+    answers = [client.post("/orders", **mine) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert client.get("/products/11/stock").json()["stock"] == left - 1

@@ -1,0 +1,152 @@
+"""The log never decides whether a shopper is served, and it loses nothing without saying so."""
+
+import json
+import os
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+
+import httpx2
+import psycopg
+from steps import alone, each, teaching
+
+from stack.checkpoint import Checkpoint
+from surge.count.log_pipe import LogPipe
+
+LOGGED = teaching("logging", "tiers")
+
+
+def lines(written: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in written.splitlines()]
+
+
+def look(client: httpx2.Client, times: int) -> Counter[int]:
+    return Counter(client.get("/products/7/stock").status_code for _ in range(times))
+
+
+@each(LOGGED)
+def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
+    with LogPipe() as pipe:
+        settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "100"}
+        with alone(step, settings) as system:
+            with httpx2.Client(base_url=system.url, timeout=30) as client:
+                assert look(client, 1_500) == {200: 1_500}
+            pipe.recover()
+            system.end_app()
+        written = lines(pipe.finish())
+    kept = [line for line in written if line.get("path") == "/products/7/stock"]
+    last = written[-1]
+    assert last["event"] == "stopped"
+    assert len(kept) + last["dropped"] == 1_500
+    assert len(kept) < 1_500, "the disk took it all: nothing was tested"
+
+
+@each(LOGGED)
+def test_lines_that_the_disk_refuses_are_counted(step: Checkpoint, tmp_path: Path) -> None:
+    """The disk is a pipe: while nobody has it open, every write to it fails."""
+    pipe = tmp_path / "requests.log"
+    os.mkfifo(pipe)
+    disk = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with alone(step, {"LOG_FILE": str(pipe)}) as system:
+        with httpx2.Client(base_url=system.url, timeout=30) as client:
+            assert look(client, 20) == {200: 20}
+            time.sleep(0.5)
+            written = os.read(disk, 1 << 16)
+            os.close(disk)
+            assert look(client, 100) == {200: 100}
+            time.sleep(0.5)
+            disk = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            assert look(client, 20) == {200: 20}
+        system.end_app()
+    found = lines(written + os.read(disk, 1 << 16))
+    os.close(disk)
+    kept = [line for line in found if line.get("path") == "/products/7/stock"]
+    assert len(kept) < 140
+    assert len(kept) + found[-1]["dropped"] == 140
+
+
+@each(LOGGED)
+def test_a_long_address_makes_no_long_line(step: Checkpoint) -> None:
+    """Lines that wait are bounded by their number, so each has to be, too."""
+    with alone(step) as system:
+        with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
+            assert client.get("/" + 30_000 * "a").status_code == 404
+        system.end_app()
+        assert max(map(len, system.log().splitlines())) < 1_000
+
+
+@each(LOGGED)
+def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
+    with alone(step) as system:
+        with psycopg.connect(system.database_url, autocommit=True) as database:
+            database.execute("ALTER TABLE orders RENAME TO lost")
+        with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
+            answer = client.get("/orders/1")
+        assert answer.status_code == 500
+        system.end_app()
+        [line] = [one for one in lines(system.log()) if one.get("path") == "/orders/1"]
+        assert line["request_id"] == answer.headers["X-Request-ID"]
+
+
+@each(teaching("batching", "observed"))
+def test_who_waits_for_nothing_is_logged_with_the_wait(step: Checkpoint) -> None:
+    with (
+        alone(step) as system,
+        httpx2.Client(base_url=system.urls[0], timeout=30) as client,
+        ThreadPoolExecutor(1) as shopper,
+        psycopg.connect(system.database_url) as other,
+    ):
+        other.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
+        looking = shopper.submit(client.get, "/products/99999")
+        time.sleep(0.5)
+        assert not looking.done()
+        other.rollback()
+        assert looking.result().status_code == 404
+        system.end_app()
+        [line] = [one for one in lines(system.log()) if one.get("path") == "/products/99999"]
+        assert line["milliseconds"] >= 400
+
+
+@each(LOGGED)
+def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) -> None:
+    with LogPipe() as pipe:
+        settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "10", "LOG_PATIENCE": "0.5"}
+        with alone(step, settings) as system:
+            with httpx2.Client(base_url=system.url, timeout=30) as client:
+                look(client, 1_000)
+            assert system.end_app() != -SIGKILL, "it waited for the disk"
+
+
+@each(LOGGED)
+def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
+    names = [f"shopper-{number}" for number in range(40)]
+    with alone(step, partners={"error_rate": 1.0}) as system:
+        with httpx2.Client(base_url=system.url, timeout=30) as client:
+
+            def ask(name: str) -> str:
+                answer = client.get("/products/7/offers", headers={"X-Request-ID": name})
+                return answer.headers["X-Request-ID"]
+
+            with ThreadPoolExecutor(20) as shoppers:
+                assert list(shoppers.map(ask, names)) == names
+        system.end_app()
+        written = lines(system.log())
+    for name in names:
+        mine = Counter(line["event"] for line in written if line.get("request_id") == name)
+        assert mine == {"no offer": 3, "request": 1}
+
+
+@each(LOGGED)
+def test_an_id_that_could_forge_a_line_is_replaced(step: Checkpoint) -> None:
+    with (
+        alone(step) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+    ):
+        for given in ("a b", "x" * 65, "", '"}', "é"):
+            headers = {"X-Request-ID": given.encode()}
+            answer = client.get("/healthz", headers=headers)
+            assert answer.headers["X-Request-ID"].isalnum()
+            assert len(answer.headers["X-Request-ID"]) == 32

