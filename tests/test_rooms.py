@@ -26,7 +26,8 @@ FLOORS = (
     "stack.host",
     "stack.checkpoint",
     "stack.seed",
-    "stack.errors stack.paths",
+    "stack.errors",
+    "stack.paths",
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
 PACKAGES = {"surge": ROOT / "notebooks" / "surge", "stack": ROOT / "compose" / "stack"}

@@ -1,6 +1,5 @@
 """The `surge` command: what a reader can type."""
 
-import errno
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 
 from stack.checkpoint import checkpoints, find
-from stack.errors import StackError
+from stack.errors import StackError, cure
 from stack.paths import ROOT, STATE
 from stack.seed.data import Size
 from stack.system import System
@@ -294,11 +293,7 @@ def main() -> None:
         errors.print(str(error), style="red", markup=False)
         sys.exit(2)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            cure = "The disk is full. Make room (3 GB is plenty) and try again."
-        elif error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            cure = f"{error.filename} cannot be written. Is it root's? sudo chown -R $USER {STATE}"
-        else:
+        if not (what_to_do := cure(error)):
             raise
-        errors.print(cure, style="red", markup=False)
+        errors.print(what_to_do, style="red", markup=False)
         sys.exit(2)
