@@ -1,0 +1,8 @@
+"""The machines of the last checkpoint, each by itself: no server, no HTTP, the class and a clock."""
+
+import sys
+
+from stack.checkpoint import checkpoints
+
+# All checkpoints have a package `app`. These tests are about the last one's.
+sys.path.insert(0, str(checkpoints()[-1].directory))
