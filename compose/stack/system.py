@@ -18,7 +18,7 @@ from stack.processes.run import Child, Run, end_all
 from stack.seed.data import Size
 from stack.servers.backing import Backing
 from stack.servers.nginx import Nginx
-from stack.stubs.ask import ask, port_of, turn
+from stack.stubs.client import configure_partners, fetch, port_of
 from stack.workers import Workers
 
 
@@ -33,7 +33,7 @@ class System:
         environment: added to what the service gets; what begins with NGINX_ is for its proxy.
         max_connections: how many connections PostgreSQL accepts from the service; a server of
             your own (`SURGE_POSTGRES_URL`) keeps its own limit.
-        partners: dials of the partner stub, such as `{"latency_ms": 5}`.
+        partners: settings of the partner stub, such as `{"latency_ms": 5}`.
         instances: how many times the service runs, if not as often as its checkpoint says.
         worker: whether the worker runs that does its jobs, if it has one.
 
@@ -216,7 +216,7 @@ class System:
             self.backing.start_postgres(self.size, scripts, ours, self.max_connections)
         self.backing.wait_for_stubs()  # last: they come up while PostgreSQL does
         if "partners" in services:
-            turn(self.backing.partners_url, **self.partners)
+            configure_partners(self.backing.partners_url, **self.partners)
         self.database_url = self.backing.database_url
         self.instruments_url = self.backing.instruments_url
         self.redis_url, self.cache_prefix = self.backing.redis_url, self.backing.cache_prefix
@@ -256,7 +256,7 @@ class System:
 
     def _wait_for_app(self, number: int, rests: bool = True) -> None:
         port, app = port_of(self.urls[number]), self._apps[number]
-        app.wait_until(lambda: ask(port, "/readyz")[0] == 200)
+        app.wait_until(lambda: fetch(port, "/readyz")[0] == 200)
         if rests:
             app.wait_until(app.rests)  # one of its processes is ready; now the others are, too
 
@@ -267,7 +267,7 @@ class System:
         instances, port = [port_of(url) for url in self.urls], _choose(self.port)
         self.proxy = Nginx(self.run, instances, port, ours, self.directory)
         self._stack.callback(self.proxy.stop)
-        self.proxy.child.wait_until(lambda: ask(port, "/readyz")[0] == 200)
+        self.proxy.child.wait_until(lambda: fetch(port, "/readyz")[0] == 200)
 
     def _settings(self) -> dict[str, str]:
         """What the service and its worker read from their environment."""

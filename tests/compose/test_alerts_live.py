@@ -15,7 +15,7 @@ from test_alerts import HISTOGRAMS, METRICS, RULES
 
 from stack.checkpoint import checkpoints
 from stack.processes.ports import free_port
-from stack.stubs.ask import ask, turn
+from stack.stubs.client import configure_partners, fetch
 from stack.system import System
 from surge.machine.waiting import wait_until
 
@@ -52,7 +52,7 @@ def prometheus(system: System, folder: Path) -> Iterator[str]:
         "prometheus", ["prometheus", *options, f"--web.listen-address=127.0.0.1:{port}"]
     )
     try:
-        child.wait_until(lambda: ask(port, "/-/ready")[0] == 200)
+        child.wait_until(lambda: fetch(port, "/-/ready")[0] == 200)
         yield f"http://127.0.0.1:{port}"
     finally:
         child.stop(SIGKILL)
@@ -90,9 +90,9 @@ def test_a_fault_fires_its_alert_and_nothing_else(tmp_path: Path) -> None:
         wait_until(scraped, "some looks at a shop that is well")
         assert firing(url) == set()
 
-        turn(system.partners_url, partner="meridian", error_rate=1.0)
+        configure_partners(system.partners_url, partner="meridian", error_rate=1.0)
         shop_until({"PartnerFails"})
-        turn(system.partners_url, partner="meridian", error_rate=0.0)
+        configure_partners(system.partners_url, partner="meridian", error_rate=0.0)
         shop_until(set())
 
         system.end_instance(0, SIGKILL)

@@ -18,7 +18,7 @@ import pytest
 
 from stack.checkpoint import checkpoints, find
 from stack.seed import data
-from stack.stubs.partners import Dials
+from stack.stubs.partners import PartnerSettings
 from stack.system import System
 
 GIVEN = os.environ.get("SURGE_TARGET")
@@ -109,14 +109,14 @@ def product(on_sale: Iterator[data.Product]) -> data.Product:
 
 @pytest.fixture
 def partners(running: Running) -> Iterator[Callable[..., None]]:
-    """Turns the partners' dials; they are turned back afterwards."""
+    """Changes the partners' settings; afterwards they are as before."""
 
-    def turn(**dials: str | float | bool) -> None:
-        answer = httpx2.put(f"{running.partners_url}/settings", params=dials)
+    def configure(**settings: str | float | bool) -> None:
+        answer = httpx2.put(f"{running.partners_url}/settings", params=settings)
         assert answer.status_code == 200, answer.text
 
-    yield turn
-    turn(**Dials().model_dump())
+    yield configure
+    configure(**PartnerSettings().model_dump())
 
 
 def order_for(product: data.Product, quantity: int = 1, **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from steps import teaching
 
 from stack.checkpoint import Checkpoint
 from stack.seed.data import products
-from stack.stubs.ask import partner_stats
+from stack.stubs.client import partner_stats
 from stack.system import System
 from surge.machine.waiting import wait_until
 

@@ -20,7 +20,7 @@ from stack.host.account import Account, _wheel, account
 from stack.processes.ports import free_port
 from stack.servers import backing
 from stack.servers.cluster import seed
-from stack.stubs.ask import port_of
+from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine.waiting import wait_until
 

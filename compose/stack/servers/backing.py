@@ -18,7 +18,7 @@ from stack.seed.data import Size
 from stack.servers import postgres, valkey
 from stack.servers.cluster import Progress, after, outcome, run_script, seed
 from stack.servers.postgres import RESERVED_CONNECTIONS
-from stack.stubs.ask import ask, partner_stats, port_of, turn
+from stack.stubs.client import configure_partners, fetch, partner_stats, port_of
 
 
 class Backing:
@@ -51,18 +51,18 @@ class Backing:
             if url:
                 self.children[name].wait_until(partial(answers, port_of(url)))
 
-    def reset_partners(self, dials: Mapping[str, float | bool]) -> None:
-        """Zero what they counted, once nobody is owed a quote, and turn their dials back."""
+    def reset_partners(self, settings: Mapping[str, float | bool]) -> None:
+        """Zero their counts, once no call is in flight, and set their settings back."""
         url, port = self.partners_url, port_of(self.partners_url)
         self.children["partners"].wait_until(
             lambda: answers(port) and partner_stats(url)["in_flight"] == 0
         )
-        ask(port, "/reset", "POST")
-        turn(url, **dials)
+        fetch(port, "/reset", "POST")
+        configure_partners(url, **settings)
 
     def reset_traces(self) -> None:
         """Forget the traces that were received."""
-        ask(port_of(self.traces_url), "/reset", "POST")
+        fetch(port_of(self.traces_url), "/reset", "POST")
 
     def start_redis(self) -> None:
         """Start a cache server, or use the one that SURGE_REDIS_URL names.
@@ -153,7 +153,7 @@ class Backing:
 
 def answers(port: int) -> bool:
     """Whether a stub of ours is up."""
-    return ask(port, "/stats")[0] == 200
+    return fetch(port, "/stats")[0] == 200
 
 
 def prepare(size: Size, progress: Progress) -> str:

@@ -1,10 +1,10 @@
-"""What the stubs need of ASGI: all of a request's body, and an answer in one piece."""
+"""The little of ASGI that the stubs need: read a request's body, send a response in one piece."""
 
 from starlette.types import Receive, Send
 
 
-async def whole(receive: Receive) -> bytes:
-    """The body of a request."""
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of a request."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -13,8 +13,8 @@ async def whole(receive: Receive) -> bytes:
     return body
 
 
-async def reply(send: Send, status: int, kind: str, content: bytes) -> None:
-    """Send an answer of this content type."""
-    headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(content))]
+async def send_response(send: Send, status: int, content_type: str, body: bytes) -> None:
+    """Send a response with this content type and body."""
+    headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    await send({"type": "http.response.body", "body": body})

@@ -1,16 +1,16 @@
-"""A TCP proxy that misbehaves on demand, to stand between a service and what it depends on.
+"""A TCP proxy that injects network faults between a service and a server it depends on.
 
     with FaultProxy(system.database_url) as proxy:
         system.restart_app({"DATABASE_URL": proxy.url})
         proxy.stall()
 
-It runs in a thread of whoever opens it. What can go wrong with a network:
+It runs in a thread of the process that opens it. Its faults:
 
-    delay    seconds, at the least, by which all that is sent arrives later, either way
-    stall    nothing arrives any more, and nobody is told; `flow` ends it, and nothing is lost
-    silence  what is open is dead, and nobody is told; the next may be opened at once
-    cut      all connections are reset; the next may be opened at once
-    refuse   nobody listens, and what is open is reset; `accept` ends it
+    delay      seconds, at least, by which everything is late, in either direction
+    stall      nothing arrives any more, on any connection; `resume` ends it, and nothing is lost
+    blackhole  open connections go dead without an error; new ones work
+    reset      open connections are reset; new ones work
+    refuse     open connections are reset, new ones refused; `accept` ends it
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-Got = TypeVar("Got")
+T = TypeVar("T")
 
 
 class FaultProxy:
     """A proxy in front of the server at a URL; a context manager.
 
     Args:
-        url: where the server is; `url` is the same by way of the proxy.
+        url: where the server is; the attribute `url` is the same by way of the proxy.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,12 +39,12 @@ class FaultProxy:
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
-        self._flows = asyncio.Event()
+        self._flowing = asyncio.Event()
         self._open: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.flow()
+        self.resume()
         self.accept()
         return self
 
@@ -61,33 +61,33 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """Where clients go instead."""
-        who, at, _ = self._parts.netloc.rpartition("@")
-        return self._parts._replace(netloc=f"{who}{at}127.0.0.1:{self.port}").geturl()
+        """The URL for clients, with the proxy's address instead of the server's."""
+        user, at, _ = self._parts.netloc.rpartition("@")
+        return self._parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}").geturl()
 
     def stall(self) -> None:
-        """Pass nothing on any more."""
-        self._loop.call_soon_threadsafe(self._flows.clear)
+        """Stop forwarding, on all connections."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
 
-    def flow(self) -> None:
-        """Pass everything on again, first of all what was held back."""
-        self._loop.call_soon_threadsafe(self._flows.set)
+    def resume(self) -> None:
+        """Forward again, beginning with what was held back."""
+        self._loop.call_soon_threadsafe(self._flowing.set)
 
-    def silence(self) -> None:
-        """Pass nothing on any more for those who are connected, for good; the next are served."""
-        self._run(self._silence())
+    def blackhole(self) -> None:
+        """Stop forwarding on the connections that are open now, for good; new ones work."""
+        self._run(self._blackhole())
 
-    def cut(self) -> None:
-        """Reset all connections."""
-        self._run(self._cut())
+    def reset(self) -> None:
+        """Reset all open connections."""
+        self._run(self._reset())
 
     def refuse(self) -> None:
-        """Let nobody in, and nobody stay."""
+        """Reset all open connections and refuse new ones."""
         self._loop.call_soon_threadsafe(self._server.close)
-        self.cut()
+        self.reset()
 
     def accept(self) -> None:
-        """Listen, at the same port as before."""
+        """Listen again, on the same port as before."""
 
         async def listen() -> asyncio.Server:
             return await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -95,42 +95,45 @@ class FaultProxy:
         self._server = self._run(listen())
         self.port = self._server.sockets[0].getsockname()[1]
 
-    def _run(self, work: Coroutine[Any, Any, Got]) -> Got:
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _silence(self) -> None:
-        self._flows.clear()
-        self._flows = asyncio.Event()
-        self._flows.set()
+    async def _blackhole(self) -> None:
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
-    async def _cut(self) -> None:
+    async def _reset(self) -> None:
         tasks = list(self._open)
         for task, writers in self._open.items():
             for writer in writers:
                 writer.transport.abort()
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports say goodbye in the next turn
+        await asyncio.sleep(0)  # transports close in the loop's next iteration
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         writers = self._open[task] = [writer]
         with suppress(OSError, asyncio.CancelledError):
-            there, back = await asyncio.open_connection(*self._target)
-            writers.append(back)
-            flows = self._flows
-            await asyncio.gather(self._pass(reader, back, flows), self._pass(there, writer, flows))
-        for one in writers:
-            one.close()
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
+            writers.append(server_writer)
+            flowing = self._flowing
+            await asyncio.gather(
+                self._forward(reader, server_writer, flowing),
+                self._forward(server_reader, writer, flowing),
+            )
+        for opened in writers:
+            opened.close()
         del self._open[task]
 
-    async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
     ) -> None:
         while data := await reader.read(65536):
             await asyncio.sleep(self.delay)
-            await flows.wait()
+            await flowing.wait()
             writer.write(data)
             await writer.drain()
         writer.close()

@@ -1,7 +1,7 @@
 """The partner services: three shops elsewhere that quote a price, slowly, and fail on request.
 
-A stub with dials. `PUT /settings` turns them while it runs; the same names in capitals with the
-prefix `PARTNERS_` set them at the start:
+`PUT /settings` changes how they behave while the stub runs; the same names in capitals, with the
+prefix `PARTNERS_`, set the initial values in the environment:
 
     latency_ms, jitter_ms   how long a quote takes (uniformly spread by the jitter)
     error_rate              the share of calls that are answered 500
@@ -9,12 +9,12 @@ prefix `PARTNERS_` set them at the start:
     hold                    calls wait until it is false again: what is in flight can be counted
 
 `partner=` limits a change to one of the three, or to `mail`, the service that sends the shop's
-confirmations: `POST /mail/messages` with an `Idempotency-Key` takes a message, and the same key
-again is the same message; `GET` shows what was taken.
+confirmations. `POST /mail/messages` with an `Idempotency-Key` accepts a message; a second one with
+the same key counts as the same message. `GET` shows the accepted messages.
 
-`GET /stats` counts, `POST /reset` zeroes. Callers that say in which trace they call (`traceparent`)
-have their traces counted, too. It is written on bare ASGI to cost little beside the
-service that is measured, and served by
+`GET /stats` returns the counts, `POST /reset` zeroes them. Calls with a `traceparent` header have
+their traces counted, too. The stub is bare ASGI, so that it costs little CPU beside the service
+that is measured. Serve it by
 
     python -m stack.stubs.partners --port 9000
 """
@@ -34,7 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from stack.stubs.asgi import reply, whole
+from stack.stubs.asgi import read_body, send_response
 
 PARTNERS = ("meridian", "northwind", "tradepost")
 MAIL = "mail"
@@ -42,7 +42,7 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """Version, trace, the caller's own span, flags (W3C Trace Context)."""
 
 
-class Dials(BaseModel):
+class PartnerSettings(BaseModel):
     """How a partner behaves."""
 
     model_config = ConfigDict(extra="forbid")
@@ -54,19 +54,19 @@ class Dials(BaseModel):
     odd: bool = False
 
 
-class Numbered(HttpToolsProtocol):
-    """A connection with a number where its port was: the system soon uses a free port again."""
+class NumberedConnection(HttpToolsProtocol):
+    """Numbers connections instead of telling them apart by port: ports are soon used again."""
 
     numbers = count()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give it the next number."""
+        """Give the connection the next number."""
         super().connection_made(transport)
         self.client = ("client", next(self.numbers))
 
 
 class Stats:
-    """What the partners saw since the last reset."""
+    """What the partners have counted since the last reset."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -78,7 +78,7 @@ class Stats:
         self.traces: set[str] = set()
 
     def reset(self) -> None:
-        """Zero the counts; what is in flight stays in flight."""
+        """Zero the counts; calls in flight stay in flight."""
         self.calls = self.posts = 0
         self.max_in_flight = self.in_flight
         self.clients.clear()
@@ -86,7 +86,7 @@ class Stats:
         self.traces.clear()
 
     def as_dict(self) -> dict[str, int]:
-        """The counts by name; `connections` are those on which a call came."""
+        """The counts by name; `connections` are those that carried a call."""
         return {
             "calls": self.calls,
             "in_flight": self.in_flight,
@@ -98,21 +98,21 @@ class Stats:
         }
 
 
-def from_environment() -> Dials:
-    """The dials as the environment sets them."""
-    names = {name: f"PARTNERS_{name.upper()}" for name in Dials.model_fields}
-    return Dials.model_validate(
+def from_environment() -> PartnerSettings:
+    """The initial settings, as the environment gives them."""
+    names = {name: f"PARTNERS_{name.upper()}" for name in PartnerSettings.model_fields}
+    return PartnerSettings.model_validate(
         {name: os.environ[key] for name, key in names.items() if key in os.environ}
     )
 
 
 stats = Stats()
-dials = {name: from_environment() for name in (*PARTNERS, MAIL)}
+settings = {name: from_environment() for name in (*PARTNERS, MAIL)}
 released = asyncio.Event()
 
 
 def quote(partner: str, product_id: int) -> dict[str, int]:
-    """What a partner answers for a product: the same for ever, so that tests can know it."""
+    """A partner's quote for a product: always the same, so that tests can know it."""
     k = PARTNERS.index(partner)
     return {
         "price_cents": 900 + (product_id * 7919 + k * 104729) % 9000,
@@ -126,16 +126,16 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return
     match scope["path"].strip("/").split("/"):
         case [partner, "offers", product_id] if partner in PARTNERS and product_id.isdecimal():
-            note_trace(scope)
+            record_trace(scope)
             status, body = await offer(partner, int(product_id), scope["client"][1])
         case ["mail", "messages"] if scope["method"] == "POST":
-            note_trace(scope)
+            record_trace(scope)
             key = dict(scope["headers"]).get(b"idempotency-key", b"").decode("latin-1")
-            status, body = await mail(key, await whole(receive))
+            status, body = await mail(key, await read_body(receive))
         case ["mail", "messages"]:
             status, body = 200, stats.messages
         case ["settings"] if scope["method"] == "PUT":
-            status, body = turn(dict(parse_qsl(scope["query_string"].decode())))
+            status, body = configure(dict(parse_qsl(scope["query_string"].decode())))
         case ["stats"]:
             status, body = 200, stats.as_dict()
         case ["reset"] if scope["method"] == "POST":
@@ -143,74 +143,75 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             status, body = 200, stats.as_dict()
         case _:
             status, body = 404, {"error": "unknown path"}
-    await reply(send, status, "application/json", json.dumps(body).encode())
+    await send_response(send, status, "application/json", json.dumps(body).encode())
 
 
-def note_trace(scope: Scope) -> None:
-    """Remember the trace that a caller says it belongs to."""
-    said = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-    if found := TRACEPARENT.fullmatch(said):
+def record_trace(scope: Scope) -> None:
+    """Count the trace that the caller names in `traceparent`, if it names one."""
+    header = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+    if found := TRACEPARENT.fullmatch(header):
         stats.traces.add(found[1])
 
 
 async def offer(partner: str, product_id: int, client: int) -> tuple[int, Any]:
-    """Wait as the dials say, then quote or fail."""
+    """Wait as the settings say, then quote or fail."""
     stats.calls += 1
     stats.in_flight += 1
     stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
     stats.clients.add(client)
     try:
-        if await works(dials[partner]):
-            return 200, None if dials[partner].odd else quote(partner, product_id)
+        if await simulate_call(settings[partner]):
+            return 200, None if settings[partner].odd else quote(partner, product_id)
         return 500, {"error": "out of order"}
     finally:
         stats.in_flight -= 1
 
 
 async def mail(key: str, message: bytes) -> tuple[int, Any]:
-    """Wait as the dials say, then take the message or fail."""
+    """Wait as the settings say, then accept the message or fail."""
     stats.posts += 1
     if not key:
         return 400, {"error": "send an Idempotency-Key"}
-    if not await works(dials[MAIL]):
+    if not await simulate_call(settings[MAIL]):
         return 500, {"error": "out of order"}
     stats.messages.setdefault(key, json.loads(message))
     return 202, {"key": key}
 
 
-async def works(dial: Dials) -> bool:
-    """Wait as a dial says; whether the call succeeds then."""
-    if dial.hold:
+async def simulate_call(partner: PartnerSettings) -> bool:
+    """Wait as long as a call takes; returns whether it succeeds."""
+    if partner.hold:
         await released.wait()
-    spread = dial.jitter_ms * (2 * random.random() - 1)  # noqa: S311 - not a secret
-    await asyncio.sleep(max(0.0, dial.latency_ms + spread) / 1000)
-    return random.random() >= dial.error_rate  # noqa: S311 - not a secret
+    spread = partner.jitter_ms * (2 * random.random() - 1)  # noqa: S311 - not a secret
+    await asyncio.sleep(max(0.0, partner.latency_ms + spread) / 1000)
+    return random.random() >= partner.error_rate  # noqa: S311 - not a secret
 
 
-def turn(change: dict[str, str]) -> tuple[int, Any]:
-    """Turn the dials of one partner, or of all."""
-    which = change.pop("partner", None)
-    if which is not None and which not in dials:
-        return 422, {"error": f"partner is one of {', '.join(dials)}"}
-    chosen = [which] if which else list(dials)
+def configure(changes: dict[str, str]) -> tuple[int, Any]:
+    """Change settings of one partner, or of all."""
+    only = changes.pop("partner", None)
+    if only is not None and only not in settings:
+        return 422, {"error": f"partner is one of {', '.join(settings)}"}
+    names = [only] if only else list(settings)
     try:
-        turned = {
-            name: Dials.model_validate({**dials[name].model_dump(), **change}) for name in chosen
+        changed = {
+            name: PartnerSettings.model_validate({**settings[name].model_dump(), **changes})
+            for name in names
         }
     except ValidationError as error:
         first = error.errors()[0]
         return 422, {"error": f"{first['loc'][0]}: {first['msg']}"}
-    dials.update(turned)
-    if any(dial.hold for dial in dials.values()):
+    settings.update(changed)
+    if any(partner.hold for partner in settings.values()):
         released.clear()
     else:
         released.set()
-    return 200, {name: dial.model_dump() for name, dial in dials.items()}
+    return 200, {name: partner.model_dump() for name, partner in settings.items()}
 
 
 def main(port: Annotated[int, typer.Option()], host: str = "127.0.0.1") -> None:
     """Serve the partners until SIGTERM."""
-    uvicorn.run(app, host=host, port=port, http=Numbered, log_level="warning")
+    uvicorn.run(app, host=host, port=port, http=NumberedConnection, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""A trace drawn as a tree: who did what for one request, when, and for how long."""
+"""A trace drawn as a tree: which service did what for one request, when, and for how long."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from stack.stubs.spans import Span
 
-FEW = 4
-"""Attributes that are shown of a span, each cut after so many characters:"""
-SHORT = 60
+MAX_ATTRIBUTES = 4
+"""Attributes shown of each span."""
+MAX_LENGTH = 60
+"""Characters shown of each attribute."""
 MS = 1_000_000
 """Nanoseconds in a millisecond."""
 
 
 def draw(spans: Sequence[Span]) -> str:
-    """The spans of one trace, one a line: each below the one that asked for it.
+    """The spans of one trace, one a line, each below its parent.
 
-    A span whose parent was never received begins a tree of its own.
+    A span whose parent was never received is the root of a tree of its own.
     """
     began, ended = min(span.start for span in spans), max(span.end for span in spans)
     failed = sum(span.status == "error" for span in spans)
@@ -28,15 +29,15 @@ def draw(spans: Sequence[Span]) -> str:
     lines.append(f"{'at ms':>10}{'took ms':>10}")
     for span, branch in walked:
         at, took = (span.start - began) / MS, (span.end - span.start) / MS
-        known = f"{span.service:<{services}}  {branch + span.name:<{names}}"
-        lines.append(f"{at:>10.1f}{took:>10.1f}  {known}  {said(span)}".rstrip())
+        label = f"{span.service:<{services}}  {branch + span.name:<{names}}"
+        lines.append(f"{at:>10.1f}{took:>10.1f}  {label}  {describe(span)}".rstrip())
     return "\n".join(lines)
 
 
 def walk(spans: Sequence[Span]) -> Iterator[tuple[Span, str]]:
     """Every span with the branches before its name, parents first, then by time.
 
-    Of spans that are each other's parents there is no beginning: they are left out.
+    Spans that are each other's parents have no root, and are left out.
     """
     ids = {span.span_id for span in spans}
     below: dict[str, list[Span]] = defaultdict(list)
@@ -52,10 +53,10 @@ def walk(spans: Sequence[Span]) -> Iterator[tuple[Span, str]]:
             fork, line = "├ ", "│ "
 
 
-def said(span: Span) -> str:
-    """How it went, and a little of what is known of it."""
+def describe(span: Span) -> str:
+    """A span's error, if it failed, and its first attributes."""
     parts = [f"FAILED {span.message}".rstrip()] if span.status == "error" else []
-    for name, value in list(span.attributes.items())[:FEW]:
+    for name, value in list(span.attributes.items())[:MAX_ATTRIBUTES]:
         text = " ".join(str(value).split())
-        parts.append(f"{name}={text if len(text) <= SHORT else text[: SHORT - 1] + '…'}")
+        parts.append(f"{name}={text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + '…'}")
     return "  ".join(parts)

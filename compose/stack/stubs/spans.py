@@ -1,7 +1,7 @@
-"""Spans, read from what services send: OTLP over HTTP, as protobuf.
+"""Spans, decoded from what services send: OTLP over HTTP, as protobuf.
 
-A span is one thing that one service did for one request: from when to when, on whose behalf, and
-how it went. All spans with the same trace id are one trace.
+A span is one operation of one service for one request: its start and end, its parent, and its
+outcome. All spans with the same trace id form one trace.
 """
 
 import gzip
@@ -28,22 +28,22 @@ class Span:
     trace_id: str
     span_id: str
     parent_id: str
-    """Empty where the trace began."""
+    """Empty for the root span."""
     service: str
     name: str
     start: int
     end: int
     status: str
     message: str
-    """Of an error, what went wrong."""
+    """What went wrong, if the status is an error."""
     attributes: dict[str, Any]
 
 
 def read(body: bytes, compressed: bool) -> tuple[list[Span], int]:
-    """The spans in a request's body, and how many more could not be used.
+    """The spans in a request's body, and how many were invalid.
 
     Raises:
-        ValueError: this is no such body.
+        ValueError: the body is not OTLP.
     """
     try:
         request = ExportTraceServiceRequest.FromString(

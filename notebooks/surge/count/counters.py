@@ -55,7 +55,7 @@ import psutil
 
 from stack.checkpoint import Checkpoint, Claim
 from stack.errors import StackError
-from stack.stubs.ask import partner_stats, turn
+from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
 from surge.count import telemetry
 from surge.count.log_pipe import LogPipe
@@ -251,7 +251,7 @@ def most_threads(system: System, running: Future[Result]) -> int:
 def release(system: System, done: Callable[[], bool]) -> int:
     """Wait until no more calls come, let the partners answer, and give the number that was open."""
     most = settle(system, "max_in_flight", 1, done)
-    turn(system.partners_url, hold=False)
+    configure_partners(system.partners_url, hold=False)
     return most
 
 

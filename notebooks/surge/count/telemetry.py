@@ -8,7 +8,7 @@ from contextlib import suppress
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
-from stack.stubs.ask import ask, port_of
+from stack.stubs.client import fetch, port_of
 from stack.system import System
 
 REQUEST = re.compile(rb"/(products|orders|reports)")
@@ -36,8 +36,8 @@ def trace_counters(system: System, written: bytes, n: int) -> dict[str, float]:
     if not system.traces_url:
         return {}
     port = port_of(system.traces_url)
-    spans = json.loads(ask(port, "/stats")[1])["spans"]
-    kept = {trace["trace_id"] for trace in json.loads(ask(port, "/traces")[1])}
+    spans = json.loads(fetch(port, "/stats")[1])["spans"]
+    kept = {trace["trace_id"] for trace in json.loads(fetch(port, "/traces")[1])}
     said = named(requests_in(written), "trace_id")
     return {"traces.spans": spans / n, "traces.found": len(said & kept) / max(len(said), 1)}
 
@@ -78,7 +78,7 @@ def told(*urls: str) -> Counter[tuple[str, ...]]:
 
 def answered(url: str) -> float:
     """The business requests that an instance has counted; none if it shows no metrics."""
-    status, text = ask(port_of(url), "/metrics")
+    status, text = fetch(port_of(url), "/metrics")
     if status != 200:
         return 0
     return sum(

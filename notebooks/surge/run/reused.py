@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import psutil
 
 from stack.processes.keeper import lives
-from stack.stubs.partners import Dials
+from stack.stubs.partners import PartnerSettings
 from stack.system import System
 
 
@@ -28,7 +28,7 @@ class Kept(System):
         alike = repr(what)
         found = self.kept.get(alike)
         if found and found.whole():
-            found.backing.reset_partners(Dials().model_dump())
+            found.backing.reset_partners(PartnerSettings().model_dump())
             return found
         if found:
             del self.kept[alike]

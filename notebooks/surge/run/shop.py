@@ -12,7 +12,7 @@ from typing import Any, LiteralString
 import httpx2
 import psycopg
 
-from stack.stubs.ask import turn
+from stack.stubs.client import configure_partners
 from stack.system import System
 from surge.count.sql import OF_SERVICE, Ledger
 
@@ -68,9 +68,9 @@ class Shop:
         with psycopg.connect(self.system.database_url, autocommit=True) as connection:
             return connection.execute(query).fetchall()
 
-    def partners(self, **dials: float | bool) -> None:
-        """Turn the partners' dials: `latency_ms`, `jitter_ms`, `error_rate`, `hold`."""
-        turn(self.system.partners_url, **dials)
+    def partners(self, **settings: float | bool) -> None:
+        """Change the partners' settings: `latency_ms`, `jitter_ms`, `error_rate`, `hold`."""
+        configure_partners(self.system.partners_url, **settings)
 
     def rush(self, shoppers: int, path: str, order: dict[str, object] | None = None) -> Rush:
         """Send so many shoppers at the same moment; with an `order`, they all POST it.

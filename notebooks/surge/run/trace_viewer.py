@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 from rich.console import Console
 
-from stack.stubs.ask import ask, port_of
+from stack.stubs.client import fetch, port_of
 from stack.system import System
 
 EAGER = {"NGINX_TRACE_SHARE": "100%", "OTEL_BSP_SCHEDULE_DELAY": "500"}
@@ -62,13 +62,13 @@ class Follower:
         for trace_id in reversed(spans):
             if self.shown.get(trace_id) != spans[trace_id]:
                 self.shown[trace_id] = spans[trace_id]
-                tree = ask(self.port, f"/traces/{trace_id}")[1].decode()
+                tree = fetch(self.port, f"/traces/{trace_id}")[1].decode()
                 self.console.print(tree, markup=False, highlight=False, soft_wrap=True)
                 return
 
     def _spans(self, least: float = 0.0, most: float = float("inf")) -> dict[str, int]:
         """How many spans there are of the traces that have been quiet for so long, newest first."""
-        kept = json.loads(ask(self.port, "/traces")[1] or "[]")
+        kept = json.loads(fetch(self.port, "/traces")[1] or "[]")
         return {
             trace["trace_id"]: trace["spans"]
             for trace in kept

@@ -159,7 +159,7 @@ def test_changes_whose_connections_were_cut_are_seen_once_committed(
     with held(database):
         changing = [shop.change(id % 2, id, old[id] + 1) for id in old]
         wait_for_commits(database, 2)
-        shop.proxy.cut()
+        shop.proxy.reset()
         assert all(change.result().status_code >= 500 for change in changing)
         wait_for_look(database)
         assert {id: shop.refill(id) for id in old} == old
@@ -175,7 +175,7 @@ def test_a_change_that_came_to_nothing_after_all_leaves_the_old_price(
     with held(database):
         changing = shop.change(0, 9, old + 1)
         wait_for_commits(database)
-        shop.proxy.cut()
+        shop.proxy.reset()
         assert changing.result().status_code >= 500
         assert shop.refill(9) == old
         assert database.execute(ABORT).fetchall() == [(True,)]
@@ -210,7 +210,7 @@ def test_an_order_in_doubt_is_made_once_for_its_key(
     with held(database):
         first = shop.authors.submit(httpx2.post, orders, timeout=30, **mine)
         wait_for_commits(database)
-        shop.proxy.cut()
+        shop.proxy.reset()
         assert first.result().status_code == 503
         again = shop.client.post(orders, json=mine["json"], headers=hurried)
         assert again.status_code == 504, "it waits for the first one to end"
@@ -237,7 +237,7 @@ def test_what_was_in_doubt_when_postgresql_was_restarted_is_seen(
     changing = shop.change(0, 12, old + 1)
     wait_for_commits(database)
     standby.write_text("")
-    shop.proxy.cut()
+    shop.proxy.reset()
     assert changing.result().status_code >= 500
     assert shop.refill(12) == old
     before = shop.looks_in_vain()

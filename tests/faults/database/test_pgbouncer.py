@@ -18,7 +18,7 @@ from stack.host.account import account
 from stack.processes.ports import free_port
 from stack.seed.data import CATEGORIES, products
 from stack.servers.postgres import answers
-from stack.stubs.ask import port_of
+from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine.waiting import wait_until
 

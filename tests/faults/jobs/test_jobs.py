@@ -17,7 +17,7 @@ from steps import alone, each, inside
 
 from stack.checkpoint import Checkpoint
 from stack.seed.data import CATEGORIES
-from stack.stubs.ask import turn
+from stack.stubs.client import configure_partners
 from surge.machine.waiting import wait_until
 
 
@@ -32,9 +32,9 @@ def mail_held(shop: Shop) -> Iterator[Callable[[], None]]:
     """Nobody's message is taken until the test says so."""
 
     def let_go() -> None:
-        turn(shop.system.partners_url, partner="mail", hold=False)
+        configure_partners(shop.system.partners_url, partner="mail", hold=False)
 
-    turn(shop.system.partners_url, partner="mail", hold=True)
+    configure_partners(shop.system.partners_url, partner="mail", hold=True)
     yield let_go
     let_go()
 
@@ -187,10 +187,10 @@ def test_who_is_refused_gets_no_confirmation(shop: Shop) -> None:
 
 def test_a_message_that_was_refused_is_sent_again(shop: Shop) -> None:
     before = shop.messages()
-    turn(shop.system.partners_url, partner="mail", error_rate=1)
+    configure_partners(shop.system.partners_url, partner="mail", error_rate=1)
     order = shop.buy().json()["id"]
     wait_until(lambda: ("confirm_order", 1) in shop.jobs("todo"), "the first try to fail")
-    turn(shop.system.partners_url, partner="mail", error_rate=0)
+    configure_partners(shop.system.partners_url, partner="mail", error_rate=0)
     shop.settled()
     assert shop.messages().keys() - before.keys() == {f"order-{order}"}
 
@@ -198,11 +198,11 @@ def test_a_message_that_was_refused_is_sent_again(shop: Shop) -> None:
 @each(QUEUED)
 def test_a_job_that_fails_for_ever_is_given_up_and_stays_to_be_seen(step: Checkpoint) -> None:
     with opened(step, JOB_RETRIES="1") as shop:
-        turn(shop.system.partners_url, partner="mail", error_rate=1)
+        configure_partners(shop.system.partners_url, partner="mail", error_rate=1)
         assert shop.buy().status_code == 201
         shop.settled()
         assert shop.jobs("failed") == [("confirm_order", 2)]
-        turn(shop.system.partners_url, partner="mail", error_rate=0)
+        configure_partners(shop.system.partners_url, partner="mail", error_rate=0)
         order = shop.buy().json()["id"]  # the others go on
         shop.settled()
         assert set(shop.messages()) == {f"order-{order}"}

@@ -25,7 +25,7 @@ def test_a_job_on_connections_that_are_dead_without_a_word_is_done_on_others(
             shop.database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # no report is made
             report = shop.promise("toys")
             wait_until(lambda: shop.status(report) == "running", "the report to be begun")
-            proxy.silence()
+            proxy.blackhole()
         wait_until(lambda: shop.status(report) == "done", "the report")
         wait_until(lambda: not shop.jobs("todo", "doing"), "the queue to hear of it")
         shop.system.workers.end()  # while there is a way to say goodbye to its queue

@@ -15,7 +15,7 @@ from crowds import order
 from steps import alone, each
 
 from stack.checkpoint import Checkpoint
-from stack.stubs.ask import port_of
+from stack.stubs.client import port_of
 from stack.system import System
 
 FOR_AN_HOUR = {"EDGE_SECONDS": "3600", "MEMORY_SECONDS": "3600"}

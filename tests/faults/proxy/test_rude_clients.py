@@ -21,7 +21,7 @@ from resilient import RESILIENT, refused
 from steps import alone, each, inside
 
 from stack.checkpoint import Checkpoint
-from stack.stubs.ask import partner_stats, turn
+from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
 from surge.machine.waiting import wait_until
 
@@ -153,14 +153,14 @@ def test_one_client_that_fills_the_shop_leaves_places_for_others(step: Checkpoin
         httpx2.Client(base_url=system.url, timeout=30, transport=elsewhere) as rude,
         ThreadPoolExecutor(200) as pool,
     ):
-        turn(system.partners_url, hold=True)
+        configure_partners(system.partners_url, hold=True)
         asked = [pool.submit(rude.get, f"/products/{number}/offers") for number in range(1, 201)]
         wait_until(lambda: sum(one.done() for one in asked) >= 180, "the others to be refused")
         assert partner_stats(system.partners_url)["in_flight"] == 3 * 20
         for number in range(1, 31):
             assert polite.get(f"/products/{number}/stock").status_code == 200
             assert polite.post("/orders", **order(number, number)).status_code in (201, 409)
-        turn(system.partners_url, hold=False)
+        configure_partners(system.partners_url, hold=False)
         answers = [one.result() for one in asked]
     assert Counter(answer.status_code for answer in answers) == {200: 20, 429: 180}
     refused(next(answer for answer in answers if answer.status_code == 429), 429)

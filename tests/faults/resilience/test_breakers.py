@@ -11,7 +11,7 @@ from resilient import RESILIENT
 from steps import each
 
 from stack.checkpoint import Checkpoint
-from stack.stubs.ask import partner_stats, turn
+from stack.stubs.client import configure_partners, partner_stats
 from stack.stubs.partners import PARTNERS
 from stack.system import System
 from surge.count.telemetry import numbers
@@ -49,10 +49,12 @@ def open_breakers(system: System) -> float:
 @each(RESILIENT)
 def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoint) -> None:
     with opened(step) as (system, client):
-        turn(system.partners_url, odd=True, partner="meridian")  # it answers, and makes no sense
+        configure_partners(
+            system.partners_url, odd=True, partner="meridian"
+        )  # it answers, and makes no sense
         for _ in range(OPENS // 2):
             assert missing(client) == ["meridian"]
-        turn(system.partners_url, odd=False, error_rate=1, partner="meridian")
+        configure_partners(system.partners_url, odd=False, error_rate=1, partner="meridian")
         for _ in range(30 - OPENS // 2):
             assert missing(client) == ["meridian"]
         assert calls(system) == 2 * 30 + OPENS  # the others had nothing to do with it
@@ -60,7 +62,7 @@ def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoin
         assert numbers(system)[failed] == OPENS
         assert numbers(system)["breaker_open", "meridian"] == 1
         assert open_breakers(system) == 1
-        turn(system.partners_url, error_rate=0)
+        configure_partners(system.partners_url, error_rate=0)
         wait_until(lambda: missing(client) == [], "the partner to be asked again")
         assert open_breakers(system) == 0
         before = calls(system)
@@ -71,7 +73,7 @@ def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoin
 @each(RESILIENT)
 def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
     with opened(step) as (system, client):
-        turn(system.partners_url, error_rate=1)
+        configure_partners(system.partners_url, error_rate=1)
         for _ in range(OPENS):
             missing(client)
         assert calls(system) == 3 * OPENS
@@ -85,10 +87,10 @@ def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
 def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         for _ in range(3):
-            turn(system.partners_url, error_rate=1)
+            configure_partners(system.partners_url, error_rate=1)
             for _ in range(OPENS // 3):
                 missing(client)
-            turn(system.partners_url, error_rate=0)
+            configure_partners(system.partners_url, error_rate=0)
             for _ in range(2 * OPENS):
                 assert missing(client) == []
 
@@ -107,19 +109,19 @@ def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint
         System(step, size="tiny", environment=USUAL | {"PARTNER_TIMEOUT": "2"}) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
     ):
-        turn(system.partners_url, hold=True, partner="northwind")
+        configure_partners(system.partners_url, hold=True, partner="northwind")
         with crowd(system, look, each=8):
             wait_until(lambda: found["looks"] > 200, "a crowd that looks at offers")
         assert found["northwind"] == found["looks"]
         assert found["meridian"] == found["tradepost"] == 0
-        turn(system.partners_url, hold=False)
+        configure_partners(system.partners_url, hold=False)
         wait_until(lambda: not any(missing(client) for _ in range(10)), "both to ask again")
 
 
 @each(RESILIENT)
 def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
     with opened(step) as (system, client):
-        turn(system.partners_url, latency_ms=200)
+        configure_partners(system.partners_url, latency_ms=200)
         for _ in range(2 * OPENS):
             client.get("/products/7/offers", headers={"Request-Timeout": "0.1"})
         assert missing(client) == []

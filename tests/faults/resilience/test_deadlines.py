@@ -13,7 +13,7 @@ from caches import cache_stopped
 from crowds import KEPT_NOWHERE, order
 from resilient import RESILIENT, lines, refused
 
-from stack.stubs.ask import partner_stats, turn
+from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
 from surge.count.telemetry import numbers
 from surge.machine.waiting import wait_until
@@ -140,11 +140,11 @@ def test_a_wish_that_is_none_is_ignored(client: httpx2.Client, wish: str) -> Non
 
 def test_offers_take_what_came_before_the_deadline(client: httpx2.Client, system: System) -> None:
     """Partners are told how long we wait, which is a little less than we have."""
-    turn(system.partners_url, partner="northwind", hold=True)
+    configure_partners(system.partners_url, partner="northwind", hold=True)
     try:
         answer = client.get("/products/7/offers", headers=within(3))
     finally:
-        turn(system.partners_url, partner="northwind", hold=False)
+        configure_partners(system.partners_url, partner="northwind", hold=False)
     assert answer.status_code == 200
     assert answer.json()["missing"] == ["northwind"]
     assert len(answer.json()["offers"]) == 2

@@ -74,8 +74,8 @@ def test_nor_one_whose_connections_are_cut_stalled_and_refused(step: Checkpoint)
         crowd(system, looks.at("/products/{}"), looks.at("/products/{}/stock")),
     ):
         for fault, cure in (
-            (proxy.cut, proxy.flow),
-            (proxy.stall, proxy.flow),
+            (proxy.reset, proxy.resume),
+            (proxy.stall, proxy.resume),
             (proxy.refuse, proxy.accept),
         ):
             fault()
@@ -169,7 +169,7 @@ def test_a_postgres_that_does_not_move_holds_up_nobody_for_ever(step: Checkpoint
             late = client.post("/orders", json=order(7, 1)["json"])
             assert late.status_code in (503, 504), late.text
             looks.more("/products/{}")
-            proxy.flow()
+            proxy.resume()
             wait_until(lambda: client.get("/products/999").status_code == 200, "PostgreSQL")
 
 
@@ -177,10 +177,10 @@ def test_a_postgres_that_does_not_move_holds_up_nobody_for_ever(step: Checkpoint
 def test_reads_whose_connection_is_cut_are_done_again(step: Checkpoint) -> None:
     looks = Looks()
     with System(step, size="tiny") as system, faulty(system, "DATABASE_URL") as proxy:
-        proxy.delay = 0.01  # so that there is something under way to be cut
+        proxy.delay = 0.01  # so that there is something under way to be reset
         with crowd(system, looks.at("/products/{}/stock"), looks.at("/products/feed?size={}")):
             for _ in range(5):
-                proxy.cut()
+                proxy.reset()
                 looks.more("/products/{}/stock", 20)
         told = numbers(system)
         assert told["retries_total", "read"], "no read was cut: nothing was tested"

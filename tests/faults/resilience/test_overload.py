@@ -12,7 +12,7 @@ from resilient import RESILIENT, refused
 from steps import each
 
 from stack.checkpoint import Checkpoint
-from stack.stubs.ask import partner_stats, turn
+from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
 from surge.count.telemetry import numbers
 from surge.load.generator import Probe
@@ -108,7 +108,7 @@ def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) ->
                 if answer.status_code != 503:
                     return answer
 
-        turn(system.partners_url, hold=True)
+        configure_partners(system.partners_url, hold=True)
         asked = pool.submit(take_the_place)
         try:
             wait_until(lambda: partner_stats(system.partners_url)["in_flight"] == 3, "the calls")
@@ -119,6 +119,6 @@ def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) ->
             for path in ("/products/7", "/healthz", "/readyz"):
                 assert client.get(path).status_code == 200
         finally:
-            turn(system.partners_url, hold=False)
+            configure_partners(system.partners_url, hold=False)
         assert asked.result().status_code == 200
         wait_until(lambda: client.get("/products/8").status_code == 200, "a free place")

@@ -15,7 +15,7 @@ import pytest
 from steps import each, teaching
 
 from stack.checkpoint import Checkpoint
-from stack.stubs.ask import partner_stats, turn
+from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
 from surge.count.telemetry import numbers, told
 from surge.load.generator import Probe
@@ -235,7 +235,9 @@ def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> N
         waiting = ("jobs_waiting", "confirm_order")
         wait_until(lambda: told(*system.workers.metrics)[waiting] == 2, "two that wait")
         wait_until(lambda: told(*system.workers.metrics)[("jobs_oldest_seconds",)] > 1, "their age")
-        turn(system.partners_url, error_rate=1.0, hold=False)  # too late for the one that is held
+        configure_partners(
+            system.partners_url, error_rate=1.0, hold=False
+        )  # too late for the one that is held
         wait_until(lambda: told(*system.workers.metrics)[("jobs_given_up",)] == 2, "the failed")
         assert told(*system.workers.metrics)[("jobs_oldest_seconds",)] == 0
 

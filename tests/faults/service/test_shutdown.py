@@ -13,7 +13,7 @@ from resilient import RESILIENT, lines, refused
 from steps import each
 
 from stack.checkpoint import Checkpoint
-from stack.stubs.ask import ask, partner_stats, port_of, turn
+from stack.stubs.client import configure_partners, fetch, partner_stats, port_of
 from stack.system import System
 from surge.machine.waiting import wait_until
 
@@ -46,14 +46,14 @@ def test_what_is_in_flight_is_answered_before_the_end(step: Checkpoint) -> None:
         httpx2.Client(base_url=system.url, timeout=30) as client,
         ThreadPoolExecutor(12) as pool,
     ):
-        turn(system.partners_url, hold=True)
+        configure_partners(system.partners_url, hold=True)
         asked = [pool.submit(client.get, "/products/7/offers") for _ in range(12)]
         wait_until(lambda: partner_stats(system.partners_url)["in_flight"] == 36, "all calls")
         for number in range(system.instances):
             ask_to_stop(system, number)
         time.sleep(1)
         assert not any(one.done() for one in asked)
-        turn(system.partners_url, hold=False)
+        configure_partners(system.partners_url, hold=False)
         for one in asked:
             assert one.result().status_code == 200
             assert one.result().json()["missing"] == []
@@ -64,7 +64,7 @@ def test_what_is_in_flight_is_answered_before_the_end(step: Checkpoint) -> None:
 @each(RESILIENT)
 def test_a_request_that_hangs_does_not_keep_it(step: Checkpoint) -> None:
     with System(step, size="tiny", environment=HELD) as system, ThreadPoolExecutor(1) as pool:
-        turn(system.partners_url, hold=True)
+        configure_partners(system.partners_url, hold=True)
         asked = pool.submit(httpx2.get, f"{system.url}/products/7/offers", timeout=30)
         wait_until(lambda: partner_stats(system.partners_url)["in_flight"] == 3, "the calls")
         assert system.end_app() == -signal.SIGTERM, "it had to be killed"
@@ -152,8 +152,8 @@ def test_it_is_not_ready_before_it_has_seen_the_database(step: Checkpoint) -> No
         system.end_app()
         starting = pool.submit(system.start_instance, 0)
         try:
-            wait_until(lambda: ask(port, "/healthz")[0] == 200, "it to be alive")
-            assert ask(port, "/readyz")[0] == 503
+            wait_until(lambda: fetch(port, "/healthz")[0] == 200, "it to be alive")
+            assert fetch(port, "/readyz")[0] == 503
         finally:
             system.backing.restart_postgres()
         starting.result()

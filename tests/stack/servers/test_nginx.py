@@ -20,7 +20,7 @@ from stack.errors import StackError
 from stack.host.account import account
 from stack.processes.keeper import lives, marked
 from stack.servers.nginx import TEMPLATE, binary
-from stack.stubs.ask import port_of
+from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine import cpu_time
 from surge.machine.waiting import wait_until

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from stack.checkpoint import Checkpoint, read
-from stack.stubs.ask import port_of
+from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine.waiting import wait_until
 

@@ -65,7 +65,7 @@ def test_it_passes_everything_on(proxy: FaultProxy, connect: Connect) -> None:
     assert proxy.url == f"tcp://me:secret@127.0.0.1:{proxy.port}/x?y=z"
 
 
-def test_who_hangs_up_is_hung_up_on_behind_it(connect: Connect) -> None:
+def test_a_client_that_hangs_up_is_passed_on_as_an_end(connect: Connect) -> None:
     connection = connect()
     assert echo(connection, b"hello") == b"hello"
     connection.shutdown(socket.SHUT_WR)
@@ -91,16 +91,16 @@ def test_what_stalls_is_not_lost(proxy: FaultProxy, connect: Connect) -> None:
         with pytest.raises(TimeoutError):
             one.recv(5)
         one.settimeout(5)
-    proxy.flow()
+    proxy.resume()
     assert connection.recv(5) == new.recv(5) == b"hello"
 
 
-def test_a_cut_is_noticed_and_the_next_connection_works(
+def test_a_reset_is_noticed_and_the_next_connection_works(
     proxy: FaultProxy, connect: Connect
 ) -> None:
     connection = connect()
     assert echo(connection, b"before") == b"before"
-    proxy.cut()
+    proxy.reset()
     with suppress(ConnectionError):
         assert connection.recv(1) == b""
     assert echo(connect(), b"after") == b"after"
@@ -120,16 +120,16 @@ def test_nobody_listens_until_it_accepts_again(proxy: FaultProxy, connect: Conne
     assert echo(connect(), b"after") == b"after"
 
 
-def test_silence_is_for_those_who_are_connected_and_for_good(
+def test_a_blackhole_swallows_what_is_open_for_good_and_new_connections_work(
     proxy: FaultProxy, connect: Connect
 ) -> None:
     before = connect()
     assert echo(before, b"hello") == b"hello"
-    proxy.silence()
+    proxy.blackhole()
     before.sendall(b"anybody?")
     after = connect()
     assert echo(after, b"hello") == b"hello"
-    proxy.flow()
+    proxy.resume()
     before.settimeout(0.3)
     with pytest.raises(TimeoutError):
         before.recv(1)

@@ -1,4 +1,4 @@
-"""The partner stub: its quotes are fixed, its dials work, its counts are exact."""
+"""The partner stub: its quotes are fixed, its settings work, its counts are exact."""
 
 import socket
 import struct
@@ -12,7 +12,7 @@ from stubs import started
 
 from stack.errors import StackError
 from stack.processes.ports import free_port
-from stack.stubs.ask import partner_stats, turn
+from stack.stubs.client import configure_partners, partner_stats
 from stack.stubs.partners import PARTNERS, quote
 
 
@@ -106,14 +106,14 @@ def test_a_message_may_come_in_pieces(stub: httpx2.Client) -> None:
 @pytest.mark.parametrize(
     "change", ["latency_ms=-1", "error_rate=2", "hold=perhaps", "colour=red", "partner=nobody"]
 )
-def test_a_wrong_dial_is_refused(stub: httpx2.Client, change: str) -> None:
+def test_a_wrong_setting_is_refused(stub: httpx2.Client, change: str) -> None:
     assert stub.put(f"/settings?{change}").status_code == 422
     with pytest.raises(StackError, match="answered 422"):
-        turn(str(stub.base_url), **dict([change.split("=")]))
+        configure_partners(str(stub.base_url), **dict([change.split("=")]))
 
 
 def test_whoever_does_not_answer_is_no_partner() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
-    for asked in (turn, partner_stats):
+    for asked in (configure_partners, partner_stats):
         with pytest.raises(StackError, match="answered nothing"):
             asked(nobody)

@@ -21,8 +21,8 @@ from opentelemetry.trace import Status as SpanStatus, StatusCode, set_span_in_co
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from stubs import started
 
+from stack.stubs.trace_store import MAX_SPANS, MAX_TRACES
 from stack.stubs.traces import PROTOBUF
-from stack.stubs.tracestore import SPANS, TRACES
 
 NGINX = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-0af7651916cd43dd-01"}
 TRACE = NGINX["traceparent"].split("-")[1]
@@ -168,15 +168,15 @@ def many(traces: int) -> list[ReadableSpan]:
 
 
 def test_the_newest_are_kept_and_the_newest_of_them_are_shown(receiver: httpx2.Client) -> None:
-    spans = many(TRACES + 5)
+    spans = many(MAX_TRACES + 5)
     sent(receiver, spans)
     ids = [f"{span.context.trace_id:032x}" for span in spans if span.context]
     assert [trace["trace_id"] for trace in receiver.get("/traces").json()] == ids[:4:-1]
     assert receiver.get(f"/traces/{ids[4]}").status_code == 404
     assert receiver.get(f"/traces/{ids[5]}").status_code == 200
     shown = re.findall("^trace ([0-9a-f]{32}): ", receiver.get("/").text, re.MULTILINE)
-    assert shown == ids[: TRACES + 4 - 20 : -1]
-    assert receiver.get("/stats").json()["traces"] == TRACES + 5
+    assert shown == ids[: MAX_TRACES + 4 - 20 : -1]
+    assert receiver.get("/stats").json()["traces"] == MAX_TRACES + 5
 
 
 def posted(receiver: httpx2.Client, content: bytes, **headers: str) -> httpx2.Response:
@@ -187,14 +187,14 @@ def posted(receiver: httpx2.Client, content: bytes, **headers: str) -> httpx2.Re
 def test_a_trace_without_an_end_is_cut_and_its_sender_is_told(receiver: httpx2.Client) -> None:
     request = ExportTraceServiceRequest()
     scope = request.resource_spans.add().scope_spans.add()
-    for number in range(SPANS + 7):
+    for number in range(MAX_SPANS + 7):
         scope.spans.add(trace_id=b"t" * 16, span_id=number.to_bytes(8, "big"), name="again")
     answer = posted(receiver, request.SerializeToString())
     assert answer.status_code == 200
     assert answer.headers["content-type"] == PROTOBUF
     told = ExportTraceServiceResponse.FromString(answer.content)
     assert told.partial_success.rejected_spans == 7
-    assert receiver.get("/stats").json()["spans"] == SPANS
+    assert receiver.get("/stats").json()["spans"] == MAX_SPANS
 
 
 def test_what_is_taken_whole_is_answered_with_an_empty_message(receiver: httpx2.Client) -> None:

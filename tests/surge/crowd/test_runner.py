@@ -23,7 +23,7 @@ from rich.console import Console
 
 from stack.errors import StackError
 from stack.processes.ports import free_port, is_free
-from stack.stubs.ask import port_of
+from stack.stubs.client import port_of
 from surge.crowd import runner
 from surge.crowd.runner import BUSY, CONFUSED, JOURNEYS, Outcome
 
