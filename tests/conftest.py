@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.host import attached
+from stack.host import external_postgres
 from stack.host.account import account
 from stack.processes import forks
 from stack.processes.run import Run
@@ -29,7 +29,7 @@ for signal_number in (signal.SIGINT, signal.SIGHUP):
 @pytest.fixture(scope="session", autouse=True)
 def _forks() -> Iterator[None]:
     """Most of a test's time would go into reading the same libraries once more."""
-    with forks.in_use():
+    with forks.enabled():
         yield
 
 
@@ -40,11 +40,11 @@ def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     run = Run(who.home, who)
     try:
         data = run.directory / "data"
-        who.call(who.binaries / "initdb", f"--pgdata={data}", "--username=you", "--auth=trust")
+        who.run(who.binaries / "initdb", f"--pgdata={data}", "--username=you", "--auth=trust")
         url = "postgresql://you@127.0.0.1:{port}/postgres"
         server = postgres.start(run, who, data, {}, url=url)
         with monkeypatch.context() as patch:
-            patch.setenv(attached.VARIABLE, url.format(port=server.port))
+            patch.setenv(external_postgres.URL_VARIABLE, url.format(port=server.port))
             yield url.format(port=server.port)
         server.stop()
     finally:

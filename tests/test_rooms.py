@@ -21,7 +21,7 @@ FLOORS = (
     "surge.results",
     "surge.load surge.machine",
     "stack.system stack.container",
-    "stack.workers stack.servers",
+    "stack.workers stack.service stack.servers",
     "stack.processes stack.stubs",
     "stack.host",
     "stack.checkpoint",

@@ -1,4 +1,4 @@
-"""A checkpoint as its `checkpoint.toml` describes it: all that anything else knows about it."""
+"""A checkpoint, as its `checkpoint.toml` describes it. The tools know nothing else about it."""
 
 import tomllib
 from importlib.util import find_spec
@@ -12,18 +12,18 @@ from stack.paths import CHECKPOINTS
 from stack.seed.data import Size
 
 
-class Part(BaseModel):
-    """Base of every part of the file: immutable, and a misspelt key is an error."""
+class Section(BaseModel):
+    """Base of every section of the file: immutable, and a misspelt key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Serve(Part):
+class Serve(Section):
     """How the service is started, and what it needs.
 
-    `{port}` in the command is where to listen; one without it gets `--host` and `--port`.
-    `sql` are scripts that run on the dataset before: of the checkpoint's folder, or of a package,
-    as `package:path`.
+    `{port}` in the command stands for the port; a command without it gets `--host` and `--port`.
+    `sql` are scripts that run on the dataset first: paths in the checkpoint's folder, or in a
+    package, written as `package:path`.
     """
 
     command: list[str]
@@ -35,21 +35,24 @@ class Serve(Part):
     proxy: Literal["nginx"] | None = None
 
     def scripts(self, directory: Path) -> list[Path]:
-        """The files of `sql`; what a reader has not written yet fails a claim, not the start."""
-        named = [name.rpartition(":") for name in self.sql]
-        paths = [(_package(name) if name else directory) / path for name, _, path in named]
+        """The files of `sql` that exist; one that a reader has yet to write fails a claim later."""
+        parts = [script.rpartition(":") for script in self.sql]
+        paths = [
+            (_package_directory(package) if package else directory) / path
+            for package, _, path in parts
+        ]
         return [path for path in paths if path.is_file()]
 
 
-def _package(name: str) -> Path:
-    """Where a package is, without importing it."""
+def _package_directory(name: str) -> Path:
+    """The directory of a package, found without importing it."""
     spec = find_spec(name)
     assert spec
     assert spec.origin
     return Path(spec.origin).parent
 
 
-class Claim(Part):
+class Claim(Section):
     """A statement that an exact counter proves or refutes."""
 
     name: str
@@ -86,7 +89,7 @@ class Claim(Part):
         )
 
 
-class Prediction(Part):
+class Prediction(Section):
     """A question the reader answers with a number before measuring."""
 
     question: str
@@ -95,17 +98,17 @@ class Prediction(Part):
     because: str
 
 
-class Hint(Part):
-    """One step of help; a checkpoint's hints are revealed one at a time."""
+class Hint(Section):
+    """One piece of help; a checkpoint's hints are revealed one at a time."""
 
     text: str
 
 
-class Checkpoint(Part):
+class Checkpoint(Section):
     """One step of the climb.
 
-    `patience` goes into the service's environment while claims are counted: time limits so long
-    that a machine which is busy with something else changes no count.
+    `patience` is added to the service's environment while claims are counted: time limits so long
+    that other work on the machine changes no count.
     """
 
     number: int
@@ -126,8 +129,8 @@ class Checkpoint(Part):
         """Number and name, such as `05 async`."""
         return f"{self.number:02d} {self.name}"
 
-    def with_its_own_claims(self) -> Self:
-        """The same without the claims that it keeps from steps below."""
+    def with_own_claims(self) -> Self:
+        """This checkpoint with only the claims that it introduces, not those of earlier steps."""
         chapter = f"chapters/{self.directory.name.replace('_', '-')}.md"
         own = [claim for claim in self.claims if claim.because.startswith(chapter)]
         return self.model_copy(update={"claims": own})
@@ -137,7 +140,7 @@ def read(directory: Path) -> Checkpoint:
     """Read the `checkpoint.toml` in `directory`.
 
     Raises:
-        StackError: the file is missing or not as it should be.
+        StackError: the file is missing or invalid.
     """
     path = directory / "checkpoint.toml"
     try:
@@ -173,7 +176,7 @@ def find(which: str) -> Checkpoint:
     raise StackError(f"There is no checkpoint {which!r}. Choose a number or a name: {labels}.")
 
 
-def before(checkpoint: Checkpoint) -> Checkpoint | None:
-    """The step just below, or None for the first."""
+def previous(checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint before this one, or None for the first."""
     lower = [other for other in checkpoints() if other.number < checkpoint.number]
     return lower[-1] if lower else None

@@ -1,4 +1,4 @@
-"""The one error a reader is meant to see, and what to do about those of the operating system."""
+"""The one error that a reader is meant to see, and remedies for the operating system's errors."""
 
 import errno
 
@@ -6,11 +6,11 @@ from stack.paths import STATE
 
 
 class StackError(Exception):
-    """What happened and what to do about it, in one or two lines for a person."""
+    """An error with a message for the reader: what happened and what to do, in a line or two."""
 
 
-def cure(error: OSError) -> str | None:
-    """Give a line for a reader whose disk is full or closed to them; None for any other error."""
+def remedy(error: OSError) -> str | None:
+    """What to do about a full disk or a missing permission; None for any other error."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full. Make room (3 GB is plenty) and try again."
     if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

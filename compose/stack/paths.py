@@ -1,4 +1,4 @@
-"""Where things are: the clone, the checkpoints, and the git-ignored state."""
+"""Paths: the clone, its checkpoints, and the git-ignored state."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from stack.checkpoint import checkpoints, find
-from stack.errors import StackError, cure
+from stack.errors import StackError, remedy
 from stack.paths import ROOT, STATE
 from stack.seed.data import Size
 from stack.system import System
@@ -92,11 +92,12 @@ def up(
                 if system.proxy:
                     rolling_restart.serve(system, console)
                 else:
-                    system.wait()
+                    system.service.wait()
         except KeyboardInterrupt:  # no emergency: what is under way is answered, in order
             console.print("Ending. What is under way is answered first.")
             raise typer.Exit from None
-        raise StackError(f"The service ended by itself. Its last words:\n{system.app_log()[-500:]}")
+        output = system.service.output()[-500:]
+        raise StackError(f"The service ended by itself. Its last words:\n{output}")
 
 
 @app.command()
@@ -293,7 +294,7 @@ def main() -> None:
         errors.print(str(error), style="red", markup=False)
         sys.exit(2)
     except OSError as error:
-        if not (what_to_do := cure(error)):
+        if not (what_to_do := remedy(error)):
             raise
         errors.print(what_to_do, style="red", markup=False)
         sys.exit(2)

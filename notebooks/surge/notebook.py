@@ -55,7 +55,7 @@ if SCALE.size == "tiny":
         starts=1, enough=1, rounds=1, slice_seconds=0.03, warm_seconds=0.03
     )
     WORKLOADS.update({name: replace(found, connections=2) for name, found in WORKLOADS.items()})
-    forks.use()
+    forks.enable()
 
 
 def predict(which: str, *answers: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from stack.checkpoint import checkpoints, find
 from stack.host.account import account
 from stack.paths import ROOT
-from stack.processes.keeper import MARK
+from stack.processes.reaper import RUN_VARIABLE
 from stack.processes.run import Run
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -37,7 +37,7 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test starts ends with it, however it ends."""
     who = account()
     run = Run(who.home, who)
-    monkeypatch.setenv(MARK, run.id)
+    monkeypatch.setenv(RUN_VARIABLE, run.id)
     yield
     run.close()
 

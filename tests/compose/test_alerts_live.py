@@ -95,7 +95,7 @@ def test_a_fault_fires_its_alert_and_nothing_else(tmp_path: Path) -> None:
         configure_partners(system.partners_url, partner="meridian", error_rate=0.0)
         shop_until(set())
 
-        system.end_instance(0, SIGKILL)
+        system.service.stop(0, SIGKILL)
         shop_until({"InstanceDown", "FewInstances"})
-        system.start_instance(0)
+        system.service.start(0)
         shop_until(set())

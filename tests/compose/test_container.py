@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from stack.checkpoint import checkpoints
-from stack.host.attached import named
+from stack.host.external_postgres import with_database
 from stack.processes.ports import free_port, is_free
 from surge.machine.waiting import wait_until
 
@@ -76,11 +76,11 @@ def test_a_step_gets_its_database_once(environment: dict[str, str], own_server: 
     assert run(step, "seed").stdout == "Making the data of 02 queries\n"
     database, template = ours(own_server)
     assert database.startswith("surge_02_") and template.startswith("surge_seed_")
-    with psycopg.connect(named(own_server, database)) as connection:
+    with psycopg.connect(with_database(own_server, database)) as connection:
         assert connection.execute("SELECT count(*) FROM products").fetchone() == (1000,)
         connection.execute("UPDATE products SET stock = 7 WHERE id = 1")
     assert run(step, "seed").stdout == ""
-    with psycopg.connect(named(own_server, database)) as connection:
+    with psycopg.connect(with_database(own_server, database)) as connection:
         asked = "SELECT stock FROM products WHERE id = 1"
         assert connection.execute(asked).fetchone() == (7,)
     assert run({**environment, "CHECKPOINT": "01"}, "seed").returncode == 0
@@ -128,7 +128,7 @@ def test_where_there_is_no_worker_it_waits_until_it_is_told_to_stop(
         ("SIZE", "huge", "There is no size 'huge'. Set SIZE to full or tiny.\n"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_error_is_one_line(
     environment: dict[str, str], variable: str, wrong: str, cure: str
 ) -> None:
     said = run({**environment, variable: wrong}, "seed")

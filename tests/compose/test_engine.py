@@ -180,7 +180,7 @@ def prometheus_gets_an_answer_from_every_process(project: Project) -> None:
     wait_until(lambda: answering() >= Counter(wanted), json.dumps(wanted))
 
 
-def nobody_gets_in_but_as_they_should(project: Project) -> None:
+def only_published_ports_are_open(project: Project) -> None:
     for service in ("api-1", "worker", "nginx", "postgres", "valkey", "prometheus"):
         assert int(project.run("exec", "-T", service, "id", "-u")) > 0
     for who in ("surge", "postgres"):
@@ -196,4 +196,4 @@ def test_the_whole_file(project: Project) -> None:
     the_shop_answers_through_nginx(project)
     a_kill_and_a_roll_cost_no_reader_and_no_order(project)
     prometheus_gets_an_answer_from_every_process(project)
-    nobody_gets_in_but_as_they_should(project)
+    only_published_ports_are_open(project)

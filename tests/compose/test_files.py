@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from stack.paths import ROOT
-from stack.servers.certificate import certify
-from stack.servers.nginx import NAME, TEMPLATE, binary
+from stack.servers.certificate import issue_certificate
+from stack.servers.nginx import PLACEHOLDER, TEMPLATE, binary
 
 HERE = ROOT / "compose"
 FILE = HERE / "compose.yaml"
@@ -56,12 +56,12 @@ def test_a_container_may_do_little_and_take_little(name: str) -> None:
 
 
 @each
-def test_what_runs_on_says_whether_it_is_well(name: str) -> None:
+def test_a_lasting_service_has_a_health_check(name: str) -> None:
     assert ("healthcheck" in SERVICES[name]) == (name not in ONCE | NOTHING_TO_ASK_WITH)
 
 
 @each
-def test_only_this_machine_gets_in_and_only_where_it_should(name: str) -> None:
+def test_ports_are_open_to_this_machine_only(name: str) -> None:
     ports = SERVICES[name].get("ports", [])
     assert bool(ports) == (name in PUBLISHED)
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -76,7 +76,7 @@ def test_what_is_mounted_is_there(name: str) -> None:
         assert source in volumes or (HERE / source).exists()
 
 
-def test_everybody_is_called_by_a_name_that_is_there() -> None:
+def test_every_host_name_in_use_is_a_service() -> None:
     files = [
         "otel/collector.yaml",
         "prometheus/prometheus.yml",
@@ -104,13 +104,13 @@ def test_the_shop_trusts_nginx_and_nginx_knows_every_instance() -> None:
         assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # who asks must be who hangs up
 
 
-def test_nginx_likes_what_the_containers_fill_in(tmp_path: Path) -> None:
-    certify(tmp_path)
+def test_nginx_accepts_the_containers_settings(tmp_path: Path) -> None:
+    issue_certificate(tmp_path)
     given = {**SERVICES["nginx"]["environment"], "NGINX_FILES": str(tmp_path)}
     text = re.sub(r"(?m)^#.*", "", TEMPLATE.read_text())
-    assert set(NAME.findall(text)) <= set(given)
+    assert set(PLACEHOLDER.findall(text)) <= set(given)
     filled = tmp_path / "nginx.conf"
-    filled.write_text(NAME.sub(lambda name: given[name[1]], text))
+    filled.write_text(PLACEHOLDER.sub(lambda name: given[name[1]], text))
     command = [binary(), "-t", "-e", "stderr", "-p", str(tmp_path), "-c", str(filled)]
     pid = ["-g", f"pid {tmp_path}/nginx.pid;"]
     done = subprocess.run([*command, *pid], capture_output=True, text=True, check=False)

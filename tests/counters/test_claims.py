@@ -10,7 +10,7 @@ from surge.exercise import check
 from surge.run import workspace
 
 STEPS = checkpoints()
-TO_PROVE = [*map(Checkpoint.with_its_own_claims, STEPS[:-1]), STEPS[-1]]
+TO_PROVE = [*map(Checkpoint.with_own_claims, STEPS[:-1]), STEPS[-1]]
 """As `surge climb` does: what a step keeps from those below is counted at the last."""
 
 

@@ -26,8 +26,10 @@ def reached(system: System, path: str) -> int:
     last = f"/last/{next(NUMBERS)}"
     for url in system.urls:
         assert httpx2.get(url + last, timeout=30).status_code == 404
-    wait_until(lambda: system.log().count(last.encode()) == len(system.urls), "the last lines")
-    lines = [json.loads(line) for line in system.log().splitlines()]
+    wait_until(
+        lambda: system.service.log().count(last.encode()) == len(system.urls), "the last lines"
+    )
+    lines = [json.loads(line) for line in system.service.log().splitlines()]
     return sum(line.get("path") == path for line in lines)
 
 

@@ -24,5 +24,5 @@ def refused(answer: httpx2.Response, status: int = 503) -> None:
 
 def lines(system: System, event: str) -> list[dict[str, Any]]:
     """What the instances have logged under this name."""
-    said = [json.loads(line) for line in system.log().splitlines()]
+    said = [json.loads(line) for line in system.service.log().splitlines()]
     return [line for line in said if line["event"] == event]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.checkpoint import Checkpoint, before, checkpoints, find, read
+from stack.checkpoint import Checkpoint, checkpoints, find, previous, read
 from stack.errors import StackError
 
 GOOD = """
@@ -39,7 +39,7 @@ def test_the_climb_is_numbered_without_gaps_and_ordered() -> None:
 
 def test_each_step_stands_on_the_one_below() -> None:
     steps = checkpoints()
-    assert [before(step) for step in steps] == [None, *steps[:-1]]
+    assert [previous(step) for step in steps] == [None, *steps[:-1]]
 
 
 @pytest.mark.parametrize(

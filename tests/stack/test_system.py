@@ -15,11 +15,11 @@ import pytest
 
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
-from stack.host import attached
+from stack.host import external_postgres
 from stack.host.account import Account, _wheel, account
 from stack.processes.ports import free_port
 from stack.servers import backing
-from stack.servers.cluster import seed
+from stack.servers.cluster import seed_cluster
 from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine.waiting import wait_until
@@ -169,7 +169,9 @@ def test_a_server_of_your_own_is_used_and_left_clean(smallest: Checkpoint, own_s
 
 
 def test_a_wrong_url_is_one_line(smallest: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(attached.VARIABLE, f"postgresql://you@127.0.0.1:{free_port()}/postgres")
+    monkeypatch.setenv(
+        external_postgres.URL_VARIABLE, f"postgresql://you@127.0.0.1:{free_port()}/postgres"
+    )
     with pytest.raises(
         StackError, match=r"SURGE_POSTGRES_URL does not work: .* Connection refused$"
     ):
@@ -180,11 +182,11 @@ def test_a_postgres_that_is_too_old_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "postgres").write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 15.18 (Debian)'\n")
     (tmp_path / "postgres").chmod(0o755)
     with pytest.raises(StackError, match=r"is 15\.18, and this book needs 18"):
-        seed(Account({}, tmp_path, tmp_path), "tiny", lambda done, total: None)
+        seed_cluster(Account({}, tmp_path, tmp_path), "tiny", lambda done, total: None)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand PostgreSQL to another account")
-def test_root_who_lets_nobody_in_copies_the_wheel_to_where_nobody_can_reach_it(
+def test_root_copies_a_wheel_that_the_account_cannot_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: Checkpoint
 ) -> None:
     closed = tmp_path / "closed"

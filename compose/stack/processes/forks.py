@@ -1,4 +1,4 @@
-"""Services forked from `stack.processes.forkserver`; each is a child like any other."""
+"""Starts services through `stack.processes.forkserver`; each is a child like any other."""
 
 import json
 import os
@@ -12,32 +12,32 @@ from threading import Event, Lock, Thread
 from uuid import uuid4
 
 from stack.errors import StackError
-from stack.processes.keeper import MARK
+from stack.processes.reaper import RUN_VARIABLE
 
-GONE = "The fork server has ended. What it said last stands above."
+SERVER_ENDED = "The fork server has ended. What it said last stands above."
 
-used: "ForkServer | None" = None
-"""What starts services, while `in_use`."""
+active: "ForkServerClient | None" = None
+"""Starts the services of all runs, while forks are `enabled`."""
 
 
-class Forked:
-    """A child of the fork server; it can be treated like a `subprocess.Popen`."""
+class ForkedProcess:
+    """A child of the fork server, with the methods of a `subprocess.Popen` that we use."""
 
     def __init__(self) -> None:
         self.pid = 0
         self.status: int | None = None
-        self.started, self._over = Event(), Event()
+        self.started, self._ended = Event(), Event()
 
-    def begin(self, pid: int) -> None:
-        """Take note that it runs."""
+    def set_started(self, pid: int) -> None:
+        """Record that the process runs."""
         self.pid = pid
         self.started.set()
 
-    def end(self, status: int) -> None:
-        """Take note that it has ended, or never began."""
+    def set_ended(self, status: int) -> None:
+        """Record that the process has ended, or could not start."""
         self.status = status
         self.started.set()
-        self._over.set()
+        self._ended.set()
 
     def poll(self) -> int | None:
         """The exit status, or None while it runs."""
@@ -49,41 +49,41 @@ class Forked:
         Raises:
             subprocess.TimeoutExpired: it still runs after so many seconds.
         """
-        if not self._over.wait(timeout) or self.status is None:
+        if not self._ended.wait(timeout) or self.status is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
         return self.status
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal, if it still runs."""
+        """Send a signal, if the process still runs."""
         if self.status is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the process at once."""
         self.send_signal(signal.SIGKILL)
 
 
-class ForkServer:
-    """The owner's end of it; the server itself comes when the first service is asked for."""
+class ForkServerClient:
+    """The owner's end of the pipes; the fork server itself starts with the first service."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._server: subprocess.Popen[str] | None = None
-        self._gone = False
+        self._server_ended = False
         self._listener = Thread(target=self._listen, daemon=True)
-        self._children: dict[str, Forked] = {}
+        self._children: dict[str, ForkedProcess] = {}
 
     def start(
         self, command: Sequence[str], environment: Mapping[str, str], directory: Path, log: Path
-    ) -> Forked:
+    ) -> ForkedProcess:
         """Start a module with its arguments, as `python -m` would; `environment` is all it gets.
 
         Raises:
             StackError: the fork server has ended.
         """
-        name, child = uuid4().hex, Forked()
-        order = {
+        name, child = uuid4().hex, ForkedProcess()
+        request = {
             "name": name,
             "command": command,
             "environment": environment,
@@ -92,21 +92,21 @@ class ForkServer:
         }
         with self._lock:
             if not self._server:
-                self._begin()
+                self._start_server()
             assert self._server
             assert self._server.stdin
-            if self._gone:
-                raise StackError(GONE)
+            if self._server_ended:
+                raise StackError(SERVER_ENDED)
             self._children[name] = child
-            with suppress(BrokenPipeError):  # the listener is about to hear of it
-                print(json.dumps(order), file=self._server.stdin, flush=True)
+            with suppress(BrokenPipeError):  # then the listener soon ends, and the child with it
+                print(json.dumps(request), file=self._server.stdin, flush=True)
         child.started.wait()
         if not child.pid:
-            raise StackError(GONE)
+            raise StackError(SERVER_ENDED)
         return child
 
     def close(self) -> None:
-        """End the server; its children are left to the keepers of their runs."""
+        """End the server; its children are left to the reapers of their runs."""
         if not self._server:
             return
         assert self._server.stdin
@@ -117,9 +117,9 @@ class ForkServer:
         self._server.stdout.close()
         self._server.wait()
 
-    def _begin(self) -> None:
-        # It belongs to no run: who ends a run must not end it.
-        environment = {name: value for name, value in os.environ.items() if name != MARK}
+    def _start_server(self) -> None:
+        # It serves many runs and belongs to none: a run's reaper must not end it.
+        environment = {name: value for name, value in os.environ.items() if name != RUN_VARIABLE}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "stack.processes.forkserver"],
             stdin=subprocess.PIPE,
@@ -131,35 +131,36 @@ class ForkServer:
         self._listener.start()
 
     def _listen(self) -> None:
+        """Record what the server reports, until it ends."""
         assert self._server
         assert self._server.stdout
         for line in self._server.stdout:
             match json.loads(line):
                 case {"started": name, "pid": pid}:
-                    self._children[name].begin(pid)
+                    self._children[name].set_started(pid)
                 case {"ended": name, "status": status}:
-                    self._children.pop(name).end(status)
+                    self._children.pop(name).set_ended(status)
         with self._lock:
-            self._gone = True
-        for child in self._children.values():  # nobody will tell how they end
-            child.end(-signal.SIGKILL)
+            self._server_ended = True
+        for child in self._children.values():  # their exit statuses are lost
+            child.set_ended(-signal.SIGKILL)
 
 
-def use() -> None:
-    """From now on runs start their services by a fork, where that can be done."""
-    global used
-    used = ForkServer() if sys.platform == "linux" else None
+def enable() -> None:
+    """From now on, runs start their services by forks, where that is possible."""
+    global active
+    active = ForkServerClient() if sys.platform == "linux" else None
 
 
 @contextmanager
-def in_use() -> Iterator[None]:
-    """As long as this lasts, likewise."""
-    global used
-    before = used
-    use()
+def enabled() -> Iterator[None]:
+    """Within this context, runs start their services by forks, where that is possible."""
+    global active
+    outer = active
+    enable()
     try:
         yield
     finally:
-        if used:
-            used.close()
-        used = before
+        if active:
+            active.close()
+        active = outer

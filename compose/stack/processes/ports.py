@@ -6,12 +6,12 @@ import socket
 from collections import deque
 
 # Below the kernel's range for outgoing connections: a load of thousands of connections
-# cannot borrow the port between our look and the server's bind.
+# cannot take the port between our check and the server's bind.
 LOWEST, HIGHEST = 20000, 32000
-KEPT = 128
-"""How many ports are kept from others: more than are ever waiting for their servers."""
+MAX_RESERVED = 128
+"""How many ports stay reserved: more than ever wait for their servers at the same time."""
 
-_claims: deque[int] = deque()
+_reservations: deque[int] = deque()
 
 
 def is_free(port: int) -> bool:
@@ -26,25 +26,26 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Choose a loopback port that nobody listens on, and that no other run has just chosen."""
+    """A loopback port that no server listens on, and that no other run has just chosen."""
     while True:
         port = random.randrange(LOWEST, HIGHEST)  # noqa: S311 - any free port will do
-        if is_free(port) and _claim(port):
+        if is_free(port) and _reserve(port):
             return port
 
 
-def _claim(port: int) -> bool:
-    """Say that this port is taken, before its server does: with the UDP port of the same number.
+def _reserve(port: int) -> bool:
+    """Reserve the port for a server to come, by binding the UDP port of the same number.
 
-    The kernel keeps the claim apart from the server's TCP port, and ends it with our process.
+    UDP and TCP ports are independent, so the server can still bind; and the kernel releases the
+    reservation when our process ends.
     """
-    claim = socket.socket(type=socket.SOCK_DGRAM)
+    reservation = socket.socket(type=socket.SOCK_DGRAM)
     try:
-        claim.bind(("127.0.0.1", port))
+        reservation.bind(("127.0.0.1", port))
     except OSError:
-        claim.close()
+        reservation.close()
         return False
-    _claims.append(claim.detach())
-    if len(_claims) > KEPT:
-        os.close(_claims.popleft())
+    _reservations.append(reservation.detach())
+    if len(_reservations) > MAX_RESERVED:
+        os.close(_reservations.popleft())
     return True

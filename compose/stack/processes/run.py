@@ -1,8 +1,8 @@
-"""One run: a folder of its own, its child processes, and the keeper that ends them.
+"""One run: a folder of its own, its child processes, and the reaper that ends them.
 
-The keeper holds a lock on the folder. A folder whose lock is free has lost its keeper, as when the
-machine went down: whoever begins a run gives such folders another keeper first, which ends what is
-left and removes them.
+The reaper holds a lock on the folder. If the lock is free, the reaper is gone, as after a power
+failure. So each new run first starts another reaper for such folders, which ends the processes
+that are left and removes the folder.
 """
 
 import fcntl
@@ -22,19 +22,19 @@ import psutil
 from stack.errors import StackError
 from stack.host.account import Account
 from stack.processes import forks
-from stack.processes.keeper import MARK
+from stack.processes.reaper import RUN_VARIABLE
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
-REST = 0.2
-"""Seconds without work after which a service has started. CPU time comes in hundredths."""
+IDLE_SECONDS = 0.2
+"""A service that uses no CPU for so long has started. CPU time comes in hundredths."""
 
 
 class Child:
     """A server process of a run, with its log."""
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes] | forks.Forked, log: Path
+        self, name: str, process: subprocess.Popen[bytes] | forks.ForkedProcess, log: Path
     ) -> None:
         self.name = name
         self.process = process
@@ -46,21 +46,21 @@ class Child:
         return self.process.pid
 
     def tree(self) -> list[psutil.Process]:
-        """The process and its children, and theirs."""
+        """The process and all its descendants."""
         root = psutil.Process(self.pid)
         return [root, *root.children(recursive=True)]
 
-    def rests(self) -> bool:
-        """Whether all of it uses next to no CPU for a moment; one that has no children rests."""
-        before = self.tree()
-        if len(before) == 1:
+    def is_idle(self) -> bool:
+        """Whether the tree uses next to no CPU for a moment; a single process counts as idle."""
+        processes = self.tree()
+        if len(processes) == 1:
             return True
-        used = _cpu_seconds(before)
-        time.sleep(REST)
-        return _cpu_seconds(self.tree()) - used < REST / 10
+        used = _cpu_seconds(processes)
+        time.sleep(IDLE_SECONDS)
+        return _cpu_seconds(self.tree()) - used < IDLE_SECONDS / 10
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
-        """Ask `ready` again and again until it says yes.
+        """Call `ready` until it returns True.
 
         Raises:
             StackError: the process ended, or the time is up; with the end of its log.
@@ -68,33 +68,31 @@ class Child:
         deadline = time.monotonic() + READY_SECONDS
         while not ready():
             if self.process.poll() is not None:
-                raise StackError(
-                    f"{self.name} ended at start. Its last words:\n{self.last_words()}"
-                )
+                raise StackError(f"{self.name} ended at start. Its last words:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 raise StackError(
                     f"{self.name} was not ready within {READY_SECONDS:.0f} s. Its last words:\n"
-                    f"{self.last_words()}"
+                    f"{self.log_tail()}"
                 )
             time.sleep(0.02)
 
-    def last_words(self) -> str:
-        """The end of the log, for an error message; without small talk."""
-        said = self.log.read_text(errors="replace").splitlines()
-        return "\n".join([line for line in said if line and not line.startswith("INFO:")][-5:])
+    def log_tail(self) -> str:
+        """The last five lines of the log, for an error message; without uvicorn's INFO lines."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in lines if line and not line.startswith("INFO:")][-5:])
 
     def stop(self, signal_number: int) -> None:
-        """Ask the process to end, wait, then insist."""
-        self.ask_to_end(signal_number)
-        self.wait_for_end()
+        """Send a signal and wait for the process to end; kill it if that takes too long."""
+        self.send_signal(signal_number)
+        self.wait_or_kill()
 
-    def ask_to_end(self, signal_number: int) -> None:
+    def send_signal(self, signal_number: int) -> None:
         """Send a signal, if the process still runs."""
         if self.process.poll() is None:
             self.process.send_signal(signal_number)
 
-    def wait_for_end(self) -> None:
-        """Wait, then insist."""
+    def wait_or_kill(self) -> None:
+        """Wait for the process to end; kill it if that takes too long."""
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -103,7 +101,7 @@ class Child:
 
 
 def _cpu_seconds(processes: Sequence[psutil.Process]) -> float:
-    """CPU time of those that are still there."""
+    """CPU time of those processes that still run."""
     used = 0.0
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -112,29 +110,24 @@ def _cpu_seconds(processes: Sequence[psutil.Process]) -> float:
 
 
 class Run:
-    """A folder under `home`, and the children that live and die with it."""
+    """A folder under `home`, and child processes that end with it."""
 
-    open: ClassVar[set["Run"]] = set()
+    open_runs: ClassVar[set["Run"]] = set()
 
     def __init__(self, home: Path, account: Account) -> None:
         self.id = secrets.token_hex(6)
         runs = home / "run"
         runs.mkdir(exist_ok=True)
         self.directory = runs / self.id
-        self._starting, self._over = RLock(), False
-        with _lock(runs):  # a folder that is just being made has no keeper yet, either
+        self._start_lock, self._is_over = RLock(), False
+        with _lock(runs):  # a folder that another run is just making has no reaper yet, either
             for folder in runs.iterdir():
-                # It has a keeper, or that has just removed it.
-                with (
-                    suppress(BlockingIOError, FileNotFoundError),
-                    _lock(folder, fcntl.LOCK_NB) as lock,
-                ):
-                    _keep(folder, lock, subprocess.DEVNULL).wait()
+                _clean_up_if_abandoned(folder)
             self.directory.mkdir()
             with _lock(self.directory) as lock:
-                self._keeper = _keep(self.directory, lock, subprocess.PIPE)
-        account.own(self.directory)
-        Run.open.add(self)
+                self._reaper = _start_reaper(self.directory, lock, subprocess.PIPE)
+        account.take_ownership(self.directory)
+        Run.open_runs.add(self)
 
     def start(
         self,
@@ -145,17 +138,17 @@ class Run:
         directory: Path | None = None,
         account: Account | None = None,
     ) -> Child:
-        """Start a child in a session of its own, so that a Ctrl-C reaches only us.
+        """Start a child in a session of its own, so that a Ctrl-C does not reach it.
 
         Raises:
             StackError: the run is over.
         """
         log = self.directory / f"{name}.log"
-        with self._going_on(), log.open("wb") as output:
+        with self._must_be_open(), log.open("wb") as output:
             process = subprocess.Popen(
                 command,
                 cwd=directory or self.directory,
-                env={**os.environ, **(environment or {}), MARK: self.id},
+                env={**os.environ, **(environment or {}), RUN_VARIABLE: self.id},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -174,73 +167,81 @@ class Run:
     ) -> Child:
         """Start a Python module with its arguments, on a loopback port if it listens at all.
 
-        The port stands where the command says `{port}`; otherwise it is told as uvicorn is told.
+        `{port}` in the command is replaced by the port. A command without it gets uvicorn's options
+        `--host` and `--port`.
 
         Raises:
             StackError: the run is over.
         """
-        told = [part.replace("{port}", str(port)) for part in command]
-        if port and told == [*command]:
-            told += ["--host", "127.0.0.1", "--port", str(port)]
-        # What Python itself reads from its environment, it reads only once.
-        if forks.used and not any(setting.startswith("PYTHON") for setting in environment):
+        arguments = [part.replace("{port}", str(port)) for part in command]
+        if port and arguments == [*command]:
+            arguments += ["--host", "127.0.0.1", "--port", str(port)]
+        # Python reads its own settings only when it starts, so a fork would ignore them.
+        if forks.active and not any(name.startswith("PYTHON") for name in environment):
             log = self.directory / f"{name}.log"
-            settings = {**os.environ, **environment, MARK: self.id}
-            with self._going_on():
+            full = {**os.environ, **environment, RUN_VARIABLE: self.id}
+            with self._must_be_open():
                 log.touch()
-                process = forks.used.start(told, settings, directory or self.directory, log)
+                process = forks.active.start(arguments, full, directory or self.directory, log)
             return Child(name, process, log)
-        module = [sys.executable, "-m", *told]
+        module = [sys.executable, "-m", *arguments]
         return self.start(name, module, environment=environment, directory=directory)
 
     def close(self) -> None:
-        """End what is left and remove the folder."""
-        self.let_go()
-        self._keeper.wait()
-        Run.open.discard(self)
+        """End the children and remove the folder."""
+        self.release()
+        self._reaper.wait()
+        Run.open_runs.discard(self)
 
-    def let_go(self) -> None:
-        """Tell the keeper that nobody needs the run any more."""
-        assert self._keeper.stdin
-        with self._starting:
-            self._over = True
-        self._keeper.stdin.close()
+    def release(self) -> None:
+        """Tell the reaper to act, without waiting for it."""
+        assert self._reaper.stdin
+        with self._start_lock:
+            self._is_over = True
+        self._reaper.stdin.close()
 
     @contextmanager
-    def _going_on(self) -> Iterator[None]:
-        """Meanwhile nobody tells the keeper to act, who would not see a child that comes later."""
-        with self._starting:
-            if self._over:
+    def _must_be_open(self) -> Iterator[None]:
+        """Keep the run from ending meanwhile: the reaper would miss a child that starts later."""
+        with self._start_lock:
+            if self._is_over:
                 raise StackError("The run is over.")
             yield
 
 
 @contextmanager
-def _lock(folder: Path, how: int = 0) -> Iterator[int]:
-    """Hold a folder's lock; a process that inherits the open folder holds it on."""
+def _lock(folder: Path, flags: int = 0) -> Iterator[int]:
+    """Lock a folder; a process that inherits the file descriptor keeps it locked."""
     opened = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | how)
+        fcntl.flock(opened, fcntl.LOCK_EX | flags)
         yield opened
     finally:
         os.close(opened)
 
 
-def _keep(folder: Path, lock: int, owner: int) -> subprocess.Popen[bytes]:
-    """Start the keeper of a folder; `owner` is the standard input whose end makes it act."""
+def _start_reaper(folder: Path, lock: int, stdin: int) -> subprocess.Popen[bytes]:
+    """Start the reaper of a folder; it acts when its standard input ends."""
     return subprocess.Popen(
-        [sys.executable, "-m", "stack.processes.keeper", folder.name, str(folder)],
-        stdin=owner,
+        [sys.executable, "-m", "stack.processes.reaper", folder.name, str(folder)],
+        stdin=stdin,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
         pass_fds=[lock],
     )
 
 
-def end_all() -> None:
-    """Close every open run; other threads that use one get errors from servers that are gone."""
-    ending = list(Run.open)
-    for run in ending:
-        run.let_go()
-    for run in ending:
+def _clean_up_if_abandoned(folder: Path) -> None:
+    """Start another reaper for a folder that has lost its own, and wait until it is done."""
+    # Its reaper holds the lock, or has just removed the folder.
+    with suppress(BlockingIOError, FileNotFoundError), _lock(folder, fcntl.LOCK_NB) as lock:
+        _start_reaper(folder, lock, subprocess.DEVNULL).wait()
+
+
+def close_all() -> None:
+    """Close every open run; threads that still use one get errors from servers that are gone."""
+    closing = list(Run.open_runs)
+    for run in closing:
+        run.release()
+    for run in closing:
         run.close()

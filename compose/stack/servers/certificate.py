@@ -1,12 +1,12 @@
-"""A certificate for this machine, by an authority that nobody trusts who is not told to."""
+"""A certificate for this machine, by an authority of our own that no client trusts by default."""
 
 from pathlib import Path
 
 import trustme
 
 
-def certify(directory: Path) -> None:
-    """Write `certificate.pem`, its `key.pem`, and `authority.pem`, which vouches for it."""
+def issue_certificate(directory: Path) -> None:
+    """Write `certificate.pem`, its `key.pem`, and `authority.pem`, the authority that signed it."""
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     authority.cert_pem.write_to_path(directory / "authority.pem")

@@ -1,4 +1,7 @@
-"""The seed cluster: the dataset, built once per machine; every run copies it."""
+"""The seed cluster: the dataset as a PostgreSQL data directory.
+
+It is built once per machine, and every run copies it.
+"""
 
 import hashlib
 import secrets
@@ -13,7 +16,7 @@ from psycopg import sql
 
 from stack.errors import StackError
 from stack.host.account import Account
-from stack.processes.keeper import MARK
+from stack.processes.reaper import RUN_VARIABLE
 from stack.processes.run import Run
 from stack.seed.data import Size
 from stack.seed.load import fingerprint, load
@@ -21,11 +24,11 @@ from stack.servers.postgres import DATABASE, INSTRUMENTS, OWNER, start
 
 Progress = Callable[[int, int], None]
 
-# After the build only these two roles get in, without a password and from this machine alone;
-# the superuser does not get in at all, so a neighbour on the machine cannot become you.
+# After the build only these two roles can connect, without a password and from this machine only.
+# The superuser cannot connect at all, so another user of the machine cannot become you.
 ACCESS = "".join(f"host {DATABASE} {role} 127.0.0.1/32 trust\n" for role in (OWNER, INSTRUMENTS))
 
-# Loading rebuilds nothing after a crash (a half-built cluster is thrown away), so it may be fast.
+# A cluster whose build crashed is thrown away, so loading does without durability and is faster.
 LOADING = {
     "fsync": "off",
     "wal_level": "minimal",
@@ -34,31 +37,31 @@ LOADING = {
 }
 
 NEEDED_BYTES = 1_500_000_000
-LEAST_VERSION = 18
+MINIMUM_VERSION = 18
 
 
-def seed(account: Account, size: Size, progress: Progress) -> Path:
-    """The data directory of the seed cluster, built if this machine does not have it.
+def seed_cluster(account: Account, size: Size, progress: Progress) -> Path:
+    """The data directory of the seed cluster, which is built if this machine does not have it.
 
     Args:
-        account: who owns it.
+        account: its owner.
         size: which dataset.
-        progress: called with rows loaded and rows in all.
+        progress: called with the rows loaded so far and their total.
 
     Raises:
         StackError: the disk is too full, or PostgreSQL too old.
     """
     name = f"{fingerprint(size)}-{_version(account.binaries)}"
-    return _kept(account, name, lambda run: _build(run, account, size, progress))
+    return _get_or_build(account, name, lambda run: _build(run, account, size, progress))
 
 
-def after(account: Account, cluster: Path, scripts: Sequence[Path]) -> Path:
-    """The data directory of a cluster on which scripts have run, made once as well.
+def cluster_with_scripts(account: Account, cluster: Path, scripts: Sequence[Path]) -> Path:
+    """The data directory of a cluster on which scripts have run; built once as well.
 
     Args:
-        account: who owns it.
-        cluster: where the scripts ran on: what `seed` gave.
-        scripts: SQL of a checkpoint, its indexes above all.
+        account: its owner.
+        cluster: the seed cluster.
+        scripts: a checkpoint's SQL, above all its indexes.
 
     Raises:
         StackError: a script is wrong, or the disk is too full.
@@ -66,31 +69,31 @@ def after(account: Account, cluster: Path, scripts: Sequence[Path]) -> Path:
 
     def build(run: Run) -> Path:
         data = run.directory / "data"
-        account.call("cp", "-R", cluster, data, environment={MARK: run.id})
+        account.run("cp", "-R", cluster, data, environment={RUN_VARIABLE: run.id})
         server = start(run, account, data, LOADING)
         try:
             for script in scripts:
                 run_script(server.url, script)
         finally:
             server.stop()
-        _forget_log(account, data)
+        _discard_wal(account, data)
         return data
 
-    return _kept(account, outcome(cluster, scripts).name, build)
+    return _get_or_build(account, path_with_scripts(cluster, scripts).name, build)
 
 
-def outcome(cluster: Path, scripts: Sequence[Path]) -> Path:
-    """Where a cluster is kept on which these scripts have run, whoever wrote them.
+def path_with_scripts(cluster: Path, scripts: Sequence[Path]) -> Path:
+    """Where `cluster_with_scripts` puts its result.
 
     Args:
-        cluster: where they ran on: what `seed` gave.
-        scripts: SQL; what counts is what they say, not where they are.
+        cluster: the seed cluster.
+        scripts: SQL; only their content matters, not their paths.
     """
     return cluster.with_name(f"{cluster.name}-{digest(scripts)}")
 
 
 def digest(scripts: Sequence[Path]) -> str:
-    """What tells these scripts from others."""
+    """A hash of the scripts' content."""
     text = b"".join(script.read_bytes() for script in scripts)
     return hashlib.sha256(text).hexdigest()[:8]
 
@@ -99,7 +102,7 @@ def run_script(url: str, script: Path) -> None:
     """Run a file of SQL statements.
 
     Raises:
-        StackError: one of them is wrong; says which file and why.
+        StackError: one of them is wrong; names the file and the reason.
     """
     with psycopg.connect(url, autocommit=True) as connection:
         try:
@@ -108,8 +111,8 @@ def run_script(url: str, script: Path) -> None:
             raise StackError(f"{script}: {error}") from None
 
 
-def _kept(account: Account, name: str, build: Callable[[Run], Path]) -> Path:
-    """A cluster of this name: the one that is there, or else what `build` makes in a run."""
+def _get_or_build(account: Account, name: str, build: Callable[[Run], Path]) -> Path:
+    """The cluster of this name; if there is none, `build` makes it in a run of its own."""
     cluster = account.home / "seed" / name
     if cluster.exists():
         return cluster
@@ -125,21 +128,21 @@ def _kept(account: Account, name: str, build: Callable[[Run], Path]) -> Path:
         try:
             data.rename(cluster)
         except OSError:
-            if not cluster.exists():  # another run was not quicker: a real failure
+            if not cluster.exists():  # unless another run was quicker, the failure is real
                 raise
     finally:
         run.close()
     return cluster
 
 
-@cache  # as often as systems start, it is the same
+@cache  # it does not change, and each start of a system needs it
 def _version(binaries: Path) -> str:
     command = [str(binaries / "postgres"), "--version"]
-    said: str = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    version = said.split()[2]  # "postgres (PostgreSQL) 18.6 …"
-    if int(version.partition(".")[0]) < LEAST_VERSION:
+    output: str = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    version = output.split()[2]  # "postgres (PostgreSQL) 18.6 …"
+    if int(version.partition(".")[0]) < MINIMUM_VERSION:
         raise StackError(
-            f"The PostgreSQL on your PATH is {version}, and this book needs {LEAST_VERSION}. "
+            f"The PostgreSQL on your PATH is {version}, and this book needs {MINIMUM_VERSION}. "
             "Unset SURGE_PREFER_SYSTEM to use the one that comes with it."
         )
     return version
@@ -150,8 +153,8 @@ def _build(run: Run, account: Account, size: Size, progress: Progress) -> Path:
     password = secrets.token_hex(16)
     password_file = run.directory / "password"
     password_file.write_text(password)
-    account.own(password_file)
-    account.call(
+    account.take_ownership(password_file)
+    account.run(
         account.binaries / "initdb",
         f"--pgdata={data}",
         "--username=postgres",
@@ -166,19 +169,19 @@ def _build(run: Run, account: Account, size: Size, progress: Progress) -> Path:
     admin = f"postgresql://postgres:{password}@127.0.0.1:{{port}}/postgres"
     server = start(run, account, data, LOADING, url=admin)
     try:
-        _roles(admin.format(port=server.port), password)
+        _create_roles(admin.format(port=server.port), password)
         with psycopg.connect(server.url_for(OWNER, password)) as connection:
             load(connection, size, progress)
-        _only_ours(admin.format(port=server.port))
+        _drop_default_databases(admin.format(port=server.port))
     finally:
         server.stop()
-    _forget_log(account, data)
+    _discard_wal(account, data)
     (data / "pg_hba.conf").write_text(ACCESS)
     return data
 
 
-def _only_ours(url: str) -> None:
-    """Drop the databases that PostgreSQL makes for itself: most of the files of a small cluster."""
+def _drop_default_databases(url: str) -> None:
+    """Drop the databases that initdb creates: they are most of the files of a small cluster."""
     with psycopg.connect(url, dbname=DATABASE, autocommit=True) as connection:
         connection.execute("ALTER DATABASE template0 IS_TEMPLATE false")
         connection.execute("ALTER DATABASE template1 IS_TEMPLATE false")
@@ -186,12 +189,12 @@ def _only_ours(url: str) -> None:
             connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
 
 
-def _forget_log(account: Account, data: Path) -> None:
-    """Leave nothing of the write-ahead log, which a server that has stopped needs no more."""
-    account.call(account.binaries / "pg_resetwal", data)
+def _discard_wal(account: Account, data: Path) -> None:
+    """Discard the write-ahead log: after a clean shutdown no server needs it."""
+    account.run(account.binaries / "pg_resetwal", data)
 
 
-def _roles(url: str, password: str) -> None:
+def _create_roles(url: str, password: str) -> None:
     database, owner, reader = map(sql.Identifier, (DATABASE, OWNER, INSTRUMENTS))
     with psycopg.connect(url, autocommit=True) as connection:
         for role in (owner, reader):

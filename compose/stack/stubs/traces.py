@@ -82,7 +82,8 @@ def receive_spans(body: bytes, headers: dict[str, str]) -> Response:
     except ValueError as error:
         return rejection(400, str(error))
     response = ExportTraceServiceResponse()
-    if rejected := rejected + [store.add(span) for span in spans].count(False):
+    rejected += [store.add(span) for span in spans].count(False)
+    if rejected:
         response.partial_success.rejected_spans = rejected
         response.partial_success.error_message = f"ids of 16 and 8 bytes; {MAX_SPANS} spans a trace"
     return 200, PROTOBUF, response.SerializeToString()

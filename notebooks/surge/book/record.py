@@ -15,7 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from stack.checkpoint import Checkpoint, before, checkpoints, find
+from stack.checkpoint import Checkpoint, checkpoints, find, previous
 from stack.paths import ROOT
 from surge.book.sync import sync
 from surge.measure import ladder, paired
@@ -69,7 +69,7 @@ def fill(step: Checkpoint, began: datetime, effort: Effort) -> None:
 
     The first step has only itself to be compared with: that is the instrument's own control.
     """
-    below = before(step) or step
+    below = previous(step) or step
     measured = {
         row.workload
         for row in rows(COMMITTED)

@@ -44,7 +44,7 @@ def exact(climbed: list[Checkpoint]) -> list[Callable[[], list[Row]]]:
     What a step keeps from those below is counted at the top, for all of them.
     """
     *below, top = climbed
-    counts = [partial(count, step) for step in [*map(Checkpoint.with_its_own_claims, below), top]]
+    counts = [partial(count, step) for step in [*map(Checkpoint.with_own_claims, below), top]]
     return [*counts, *(partial(prove, step) for step in climbed)]
 
 
@@ -84,7 +84,7 @@ def in_lanes(work: list[Callable[[], list[Row]]]) -> Iterator[list[Row]]:
         except BaseException:  # Ctrl-C above all: what goes on in the lanes must not be waited for
             lanes.shutdown(wait=False, cancel_futures=True)
             while not all(piece.done() for piece in doing):  # a lane may just begin a run
-                run.end_all()
+                run.close_all()
                 time.sleep(0.05)
             raise
 
@@ -116,7 +116,7 @@ def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[R
             done += weight
             progress.update(task, completed=done)
 
-        with forks.in_use():
+        with forks.enabled():
             for found in in_lanes(first):
                 keep(found, 1)
         for stage in then:

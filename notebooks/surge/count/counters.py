@@ -136,16 +136,16 @@ def count(servers: Servers, claim: Claim) -> Counted:
         keyspace = stack.enter_context(Keyspace(system))
         probe = stack.enter_context(Probe())
         plan = Plan(
-            system.doors,
+            system.public_urls,
             claim.workload,
             connections=1 if injected else claim.connections,
             count=claim.requests,
             seconds=PATIENCE if pipe else None,
             timeout=PATIENCE if pipe else 30.0,
             size=claim.size,
-            hold=[process.pid for process in system.processes()] if claim.burst else [],
+            hold=[process.pid for process in system.service.processes()] if claim.burst else [],
         )
-        told_before = told(system.app_log())
+        told_before = told(system.service.output())
         with ThreadPoolExecutor(2) as pool:
             running = pool.submit(probe.run, plan)
             threads = pool.submit(most_threads, system, running)
@@ -158,13 +158,13 @@ def count(servers: Servers, claim: Claim) -> Counted:
             settle(system, "messages", 0, lambda: False)
         partners = partner_stats(system.partners_url)
         kept = keyspace.counters(claim.requests)
-        after = told(system.app_log())
+        after = told(system.service.output())
         slow, instances, connections = map(int.__sub__, after, told_before)
         metrics = telemetry.metric_counters(system, claim.requests)
-        system.end_app()
-        system.workers.end()
+        system.service.stop_all()
+        system.workers.stop()
         sessions, scanned = ledger.sessions_and_scanned_rows()
-        written = pipe.finish() if pipe else system.log()
+        written = pipe.finish() if pipe else system.service.log()
         traces = telemetry.trace_counters(system, written, claim.requests)
     n = claim.requests
     return Counted(
@@ -244,7 +244,7 @@ def most_threads(system: System, running: Future[Result]) -> int:
         # Now and then, and once more when it is over: threads stay for a while.
         over = bool(wait([running], timeout=0.1).done)
         with suppress(psutil.NoSuchProcess):  # a child that ended meanwhile: look again
-            most = max(most, sum(process.num_threads() for process in system.processes()))
+            most = max(most, sum(process.num_threads() for process in system.service.processes()))
     return most
 
 

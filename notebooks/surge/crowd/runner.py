@@ -119,7 +119,7 @@ def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Con
         finally:
             child.stop(signal.SIGTERM)
         if status not in (0, 1, *REJECTED):
-            raise StackError(f"Locust failed. Its last words:\n{child.last_words()}")
+            raise StackError(f"Locust failed. Its last words:\n{child.log_tail()}")
         entries = json.loads((crowd.directory / "stats.json").read_bytes())
         met = outcome(journey, users, seconds, entries, status)
         if journey == "surge":
@@ -164,7 +164,7 @@ def _wait(child: Child, seconds: float) -> int:
     try:
         return child.process.wait(seconds + 30)
     except subprocess.TimeoutExpired:
-        raise StackError(f"Locust did not end. Its last words:\n{child.last_words()}") from None
+        raise StackError(f"Locust did not end. Its last words:\n{child.log_tail()}") from None
 
 
 def _visit(name: str, entries: list[dict[str, Any]]) -> Visit:

@@ -11,7 +11,7 @@ import watchfiles
 from rich.console import Console
 from rich.markup import escape
 
-from stack.checkpoint import Checkpoint, before
+from stack.checkpoint import Checkpoint, previous
 from stack.errors import StackError
 from surge.count import counters
 from surge.exercise import contract
@@ -43,7 +43,7 @@ def start(checkpoint: Checkpoint, *, fresh: bool) -> Path:
     Raises:
         StackError: the folder exists and `fresh` is not asked for, or there is no step below.
     """
-    below = before(checkpoint)
+    below = previous(checkpoint)
     if below is None:
         raise StackError(
             f"{checkpoint.label} is where the climb begins: there is no step below to start from. "

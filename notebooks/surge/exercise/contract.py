@@ -12,7 +12,7 @@ from pathlib import Path
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.paths import ROOT
-from stack.processes.keeper import MARK
+from stack.processes.reaper import RUN_VARIABLE
 from stack.system import System
 from surge.results.rows import Contract
 
@@ -58,8 +58,8 @@ def prove(
         command = [sys.executable, "-m", "pytest", "tests/contract", "-q", "-p", "no:cacheprovider"]
         command += [f"--junitxml={report}", "-o", "addopts=", *(["-x"] if stop_at_first else [])]
         targets = {"SURGE_TARGET": system.url, "SURGE_PARTNERS": system.partners_url}
-        # The mark makes the run's keeper end the suite too, should we be killed.
-        environment = {**os.environ, **targets, **ALONE, MARK: system.run.id}
+        # The variable lets the run's reaper end the suite, too, if we are killed.
+        environment = {**os.environ, **targets, **ALONE, RUN_VARIABLE: system.run.id}
         result = subprocess.run(
             command,
             cwd=ROOT,

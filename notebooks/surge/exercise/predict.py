@@ -1,6 +1,6 @@
 """Predictions: the reader's answer first, then the truth from the reader's own machine."""
 
-from stack.checkpoint import Checkpoint, Prediction, before
+from stack.checkpoint import Checkpoint, Prediction, previous
 from surge.measure.verdict import cost
 from surge.results.rows import ClaimRow, Comparison, Row
 
@@ -13,7 +13,7 @@ def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> fl
     measured of it against the step below: `offers.p99` (ms), `offers.throughput` (requests/s),
     `offers.cost` (CPU ms a request), `offers.ratio`.
     """
-    below = before(checkpoint)
+    below = previous(checkpoint)
     neighbours = (below.label if below else None, checkpoint.label)
     for row in reversed(rows):
         match row:

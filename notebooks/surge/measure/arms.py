@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from stack.processes.run import end_all
+from stack.processes.run import close_all
 from stack.system import System
 from surge.load.generator import Probe
 from surge.load.plan import Plan, Result
@@ -31,7 +31,7 @@ class Arm:
     def load(self, workload: Workload, seconds: float, seed: int, sample: bool = False) -> Result:
         """Drive this side in a closed loop."""
         plan = Plan(
-            self.system.doors,
+            self.system.public_urls,
             workload.name,
             workload.connections,
             seconds=seconds,
@@ -96,7 +96,7 @@ def both(systems: dict[Side, System], probes: Sequence[Probe]) -> Iterator[dict[
                 for side, system, probe in zip(systems, up, probes, strict=True)
             }
         except (KeyboardInterrupt, SystemExit):  # what is under way must not be waited for
-            end_all()
+            close_all()
             raise
         finally:
             wait(entering)

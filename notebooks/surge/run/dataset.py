@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stack.seed.data import Size
-from stack.servers.backing import prepare as prepare_dataset
+from stack.servers.backing import prepare_dataset
 
 
 def prepare(size: Size, console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import psutil
 
-from stack.processes.keeper import lives
+from stack.processes.reaper import is_alive
 from stack.stubs.partners import PartnerSettings
 from stack.system import System
 
@@ -46,5 +46,5 @@ class Kept(System):
         """Whether all that was started still runs: a notebook may end it, to see what happens."""
         pids = [pid for tier in self.began.values() for pid in tier]
         return self.pids() == self.began and all(
-            psutil.pid_exists(pid) and lives(psutil.Process(pid)) for pid in pids
+            psutil.pid_exists(pid) and is_alive(psutil.Process(pid)) for pid in pids
         )

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from stack.errors import StackError
 from stack.host.account import account
-from stack.processes.keeper import marked
+from stack.processes.reaper import processes_of
 from stack.system import System
 
 NAME = "rolls.pid"
@@ -28,7 +28,7 @@ def serve(system: System, console: Console) -> None:
 
     signal.signal(signal.SIGUSR1, ask)
     (system.run_dir / NAME).write_text(str(os.getpid()))
-    while system.lives():
+    while system.service.is_running():
         if asked:
             asked = False
             roll(system, console)
@@ -40,7 +40,7 @@ def roll(system: System, console: Console) -> None:
     try:
         for number, url in enumerate(system.urls):
             console.print(f"{url}: no new shoppers; restarting")
-            system.replace(number)
+            system.restart_instance(number)
             console.print(f"{url}: back")
     except StackError as error:  # the others still serve
         console.print(str(error), style="red", markup=False)
@@ -53,7 +53,7 @@ def ask_all() -> int:
         with suppress(OSError, ValueError, psutil.Error):  # it ends just now
             pid = int(path.read_text())
             # The number may be somebody else's by now, if the folder is all that is left of a run.
-            if any(child.ppid() == pid for child in marked(path.parent.name)):
+            if any(child.ppid() == pid for child in processes_of(path.parent.name)):
                 os.kill(pid, signal.SIGUSR1)
                 asked += 1
     return asked

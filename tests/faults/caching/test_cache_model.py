@@ -184,7 +184,7 @@ class Shop:
         return False
 
     def troubles(self) -> Iterator[float]:
-        for line in self.system.log().splitlines():
+        for line in self.system.service.log().splitlines():
             if b'"no cache"' in line:
                 yield datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
 

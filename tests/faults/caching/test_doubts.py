@@ -73,7 +73,7 @@ class Shop:
 
     def prices(self, product_id: int) -> set[int]:
         """All that shoppers see, wherever they look."""
-        doors = {*self.system.urls, *self.system.doors}
+        doors = {*self.system.urls, *self.system.public_urls}
         return {self.look(url, product_id)[0] for url in doors}
 
     def refill(self, product_id: int) -> int:
@@ -85,7 +85,7 @@ class Shop:
 
     def looks_in_vain(self) -> int:
         """So often PostgreSQL could not be asked how a transaction has ended."""
-        return self.system.log().count(b'"still in doubt"')
+        return self.system.service.log().count(b'"still in doubt"')
 
     def change(
         self, instance: int, product_id: int, price: int, seconds: float = 60.0
@@ -122,7 +122,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
         shop = Shop(system, proxy)
         with shop.client, shop.authors:
             yield shop
-        system.end_app()
+        system.service.stop_all()
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_what_was_in_doubt_when_postgresql_was_restarted_is_seen(
     assert changing.result().status_code >= 500
     assert shop.refill(12) == old
     before = shop.looks_in_vain()
-    shop.system.backing.end_postgres()
+    shop.system.backing.stop_postgres()
     wait_until(lambda: shop.looks_in_vain() > before, "a look in vain")
     shop.system.backing.restart_postgres()
     wait_until(lambda: shop.prices(12) == {old + 1}, "the new price")

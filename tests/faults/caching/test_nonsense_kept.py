@@ -82,6 +82,6 @@ def test_nonsense_under_a_key_is_nothing_and_does_not_stay(step: Checkpoint) -> 
                     wrong[name] = "stays"
                 cache.delete(key)
         wait_until(lambda: set(map(look, paths.values())) == {"hit"}, "all to be kept again")
-        if b"no cache" in system.log():
+        if b"no cache" in system.service.log():
             wrong["one of them"] = "switched the cache off for all"
         assert not wrong, "\n".join(f"{name}: {what}" for name, what in wrong.items())

@@ -30,7 +30,7 @@ def test_the_message_does_the_sum_and_its_cure_works(step: Checkpoint) -> None:
     assert cure
     fits = {"POOL_SIZE": cure[1]}
     with System(step, size="tiny", max_connections=40, environment=fits) as system:
-        assert len(system.processes()) > 1
+        assert len(system.service.processes()) > 1
     more = {"POOL_SIZE": str(int(cure[1]) + 1)}
     with (
         pytest.raises(StackError, match=f"Set POOL_SIZE to {cure[1]}"),
@@ -77,6 +77,6 @@ def test_nobody_takes_all_connections_by_asking_how_it_is(step: Checkpoint) -> N
         time.sleep(1.1)  # until what was seen at the start is old
         asked = crowd.map(client.get, ["/readyz"] * 200)
         assert {answer.status_code for answer in asked} == {200}
-        system.end_app()
+        system.service.stop_all()
         connections, _ = ledger.sessions_and_scanned_rows()
     assert 0 < connections < 20

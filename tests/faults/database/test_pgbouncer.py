@@ -60,7 +60,7 @@ def bouncer(system: System) -> Iterator[str]:
     postgres = port_of(system.database_url)
     text = CONFIGURATION.format(postgres=postgres, port=port, served=SERVED)
     (folder / "pgbouncer.ini").write_text(text)
-    who.own(folder)  # PgBouncer refuses to run as root, too
+    who.take_ownership(folder)  # PgBouncer refuses to run as root, too
     child = system.run.start(
         "pgbouncer", [PGBOUNCER, "pgbouncer.ini"], directory=folder, account=who
     )

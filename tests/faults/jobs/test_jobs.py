@@ -44,7 +44,7 @@ def test_reports_of_a_killed_worker_are_made_by_the_next(shop: Shop) -> None:
         shop.database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # no report is made
         promised = [shop.promise(category) for category in CATEGORIES[:8]]
         wait_until(lambda: len(shop.jobs("doing")) > 0, "a job to be started")
-        shop.system.workers.end(signal.SIGKILL)
+        shop.system.workers.stop(signal.SIGKILL)
     assert shop.jobs("todo", "doing"), "it had done them all: nothing was tested"
     shop.system.workers.start()
     shop.settled()
@@ -58,7 +58,7 @@ def test_a_message_sent_by_a_worker_that_died_before_it_could_say_so_is_not_anot
     before, posts = shop.messages(), shop.posts()
     deserved = shop.buy_four()
     wait_until(lambda: shop.posts() == posts + 4, "four messages to be on their way")
-    shop.system.workers.end(signal.SIGKILL)
+    shop.system.workers.stop(signal.SIGKILL)
     mail_held()  # the mail service takes what the dead worker had sent
     shop.system.workers.start()
     shop.settled()
@@ -82,7 +82,7 @@ def test_a_worker_that_wakes_up_after_its_jobs_were_given_away_doubles_nothing(
         os.kill(asleep, signal.SIGCONT)
     deserved |= shop.buy_four()
     shop.settled()
-    shop.system.workers.end()
+    shop.system.workers.stop()
     shop.system.workers.start()
     assert shop.messages().keys() - before.keys() == deserved
     assert not shop.jobs("failed")
@@ -99,7 +99,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_does(
     time.sleep(0.3)
     mail_held()
     psutil.Process(worker).wait(30)
-    shop.system.workers.end()
+    shop.system.workers.stop()
     assert shop.posts() == posts + 4
     assert shop.messages().keys() - before.keys() == deserved
     assert not shop.jobs("todo", "doing")
@@ -236,7 +236,7 @@ def test_a_report_whose_job_was_given_up_has_failed_whoever_could_not_say_so(
             shop.database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # none is made
             report = shop.promise("toys")
             wait_until(lambda: shop.status(report) == "running", "the report to be begun")
-            shop.system.workers.end(signal.SIGKILL)
+            shop.system.workers.stop(signal.SIGKILL)
         # As the last try leaves it when its worker dies once the queue has heard of its end.
         shop.database.execute("UPDATE procrastinate_jobs SET status = 'failed'")
         assert shop.status(report) == "running"

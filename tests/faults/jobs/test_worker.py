@@ -28,7 +28,7 @@ def test_a_job_on_connections_that_are_dead_without_a_word_is_done_on_others(
             proxy.blackhole()
         wait_until(lambda: shop.status(report) == "done", "the report")
         wait_until(lambda: not shop.jobs("todo", "doing"), "the queue to hear of it")
-        shop.system.workers.end()  # while there is a way to say goodbye to its queue
+        shop.system.workers.stop()  # while there is a way to say goodbye to its queue
 
 
 LOOKING = """

@@ -16,7 +16,7 @@ from crowds import KEPT_NOWHERE, Act, Looks, crowd, order
 from steps import alone, each
 
 from stack.checkpoint import Checkpoint
-from stack.servers.nginx import USUAL
+from stack.servers.nginx import DEFAULTS
 from stack.system import System
 from surge.machine.waiting import wait_until
 
@@ -27,7 +27,7 @@ def kill(system: System, number: int) -> None:
     """Kill an instance while it has requests that it has not answered."""
     os.kill(system.pids()["app"][number], signal.SIGSTOP)
     time.sleep(0.3)
-    system.end_instance(number, signal.SIGKILL)
+    system.service.stop(number, signal.SIGKILL)
 
 
 def serves_again(system: System, number: int) -> None:
@@ -68,7 +68,7 @@ def test_an_instance_killed_costs_no_reader_an_answer(step: Checkpoint) -> None:
             for number in range(system.instances):
                 kill(system, number)
                 killed = time.monotonic()
-                system.start_instance(number)
+                system.service.start(number)
                 serves_again(system, number)
                 wait_until(
                     lambda killed=killed: (
@@ -109,8 +109,8 @@ def test_200_buyers_for_50_while_an_instance_is_killed_and_the_other_rolled(
         with crowd(system, buy, each=10):
             wait_until(lambda: served() >= units // 2, "the first orders")
             kill(system, 0)
-            system.start_instance(0)
-            system.replace(1)
+            system.service.start(0)
+            system.restart_instance(1)
             wait_until(lambda: all(len(mine) >= tries for mine in answers.values()), "all buyers")
         rows = database.execute(
             "SELECT id, idempotency_key FROM orders WHERE idempotency_key LIKE '7-%'"
@@ -155,7 +155,7 @@ def test_a_rolling_restart_fails_nobody(step: Checkpoint) -> None:
             database.execute("UPDATE products SET stock = 1000")
             before = system.pids()["app"]
             with crowd(system, act, each=8):
-                system.roll()
+                system.rolling_restart()
             made = database.execute(
                 "SELECT count(*) FROM orders WHERE idempotency_key LIKE '%-%'"
             ).fetchone()
@@ -182,15 +182,15 @@ def test_a_bug_fails_those_who_meet_it_and_nobody_else(step: Checkpoint) -> None
                 looks.more(path, 200)
             wait_until(lambda: failed.total() > 100, "orders that fail")
         assert set(failed) == {500}
-        assert "A bug in POST /orders" in system.app_log()
-        assert 'relation "orders" does not exist' in system.app_log()
+        assert "A bug in POST /orders" in system.service.output()
+        assert 'relation "orders" does not exist' in system.service.output()
 
 
 @each(BALANCED)
 def test_an_instance_keeps_connections_longer_than_nginx(step: Checkpoint) -> None:
     command = step.serve.command
     kept = float(command[command.index("--timeout-keep-alive") + 1])
-    assert kept > float(USUAL["NGINX_IDLE"].removesuffix("s"))
+    assert kept > float(DEFAULTS["NGINX_IDLE"].removesuffix("s"))
 
 
 @each(BALANCED)

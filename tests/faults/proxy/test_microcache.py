@@ -165,7 +165,9 @@ def test_the_name_of_a_request_is_the_same_everywhere(kept: System) -> None:
         unnamed = client.get("/products/13/stock").headers["X-Request-ID"]
         client.get("/products/13/stock", headers={"X-Request-ID": "forged\tid"})
     assert reached(kept, "/products/13/stock") == 3
-    ids = [json.loads(line)["request_id"] for line in kept.log().splitlines() if b"/13" in line]
+    ids = [
+        json.loads(line)["request_id"] for line in kept.service.log().splitlines() if b"/13" in line
+    ]
     assert ids.count("me-2") == ids.count(unnamed) == 1  # whichever instance had them
     assert not any("forged" in id for id in ids)
 
@@ -176,7 +178,7 @@ def test_when_no_instance_answers_what_is_kept_still_does(kept: System) -> None:
         expected = client.get("/products/14").json()
         assert client.get("/products/14").json() == expected  # once is not enough to be kept
         for number in range(kept.instances):
-            kept.end_instance(number, signal.SIGKILL)
+            kept.service.stop(number, signal.SIGKILL)
         assert client.get("/products/14").json() == expected
         lost = client.get("/products/14/stock")
         assert lost.status_code == 502
@@ -218,7 +220,7 @@ def test_a_change_is_seen_by_all_within_the_declared_time(step: Checkpoint) -> N
         time.sleep(bound)  # and nobody asks: what is kept is too old to be sent even once
         assert other.get("/products/8").json()["price_cents"] == 801
         for number in range(system.instances):
-            system.end_instance(number, signal.SIGKILL)
+            system.service.stop(number, signal.SIGKILL)
         time.sleep(bound)  # too old again, but now there is nobody to ask
         assert other.get("/products/8").json()["price_cents"] == 801
     assert late, "all saw it at once: nothing was tested"

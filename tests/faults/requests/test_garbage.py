@@ -44,7 +44,7 @@ def test_garbage_fills_neither_the_memory_nor_the_cache() -> None:
             result = probe.run(plan)
             assert not result.errors, result.errors
             assert result.good == HALF
-            sizes.append(sum(one.memory_info().rss for one in system.processes()))
+            sizes.append(sum(one.memory_info().rss for one in system.service.processes()))
         assert sizes[1] - sizes[0] < MORE
         wait_until(lambda: cache.dbsize() <= kept_at_most, "the end of what there is not")
 

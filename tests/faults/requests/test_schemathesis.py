@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from stack.checkpoint import Checkpoint, checkpoints
-from stack.processes.keeper import MARK
+from stack.processes.reaper import RUN_VARIABLE
 from stack.system import System
 
 OPTIONS = [
@@ -75,7 +75,10 @@ def attack(system: System, folder: Path) -> Requests:
             f"--report-ndjson-path={events}",
         ],
         cwd=folder,  # it leaves notes
-        env={**os.environ, MARK: system.run.id},  # and ends with the system, however that ends
+        env={
+            **os.environ,
+            RUN_VARIABLE: system.run.id,
+        },  # and ends with the system, however that ends
         capture_output=True,
         text=True,
         check=False,

@@ -34,8 +34,8 @@ def faulty(system: System, server: str) -> Iterator[FaultProxy]:
     with FaultProxy(url) as proxy:
         system.restart_app({**KEPT_NOWHERE, server: proxy.url})
         yield proxy
-        system.end_app()
-        system.workers.end()
+        system.service.stop_all()
+        system.workers.stop()
 
 
 @each(RESILIENT)
@@ -106,7 +106,7 @@ def test_postgres_restarts_and_cached_reads_go_on(step: Checkpoint) -> None:
         warm(client, *system.urls)
         with crowd(system, looks.at("/products/{}"), looks.at("/products?page={}"), buy):
             wait_until(lambda: bought[201] > 20, "orders")
-            system.backing.end_postgres()
+            system.backing.stop_postgres()
             for path in looks.done:
                 looks.more(path, 200)
             wait_until(lambda: bought[503] > 20, "orders to be refused")
@@ -141,7 +141,7 @@ def test_without_postgres_and_redis_memory_still_answers(step: Checkpoint) -> No
     ):
         expected = client.get("/products/7").json()
         before = time.monotonic()
-        system.backing.end_postgres()
+        system.backing.stop_postgres()
         with cache_stopped(system):
             time.sleep(0.3)
             for _ in range(5):
@@ -195,7 +195,7 @@ def test_retries_are_few_however_many_fail(step: Checkpoint) -> None:
         httpx2.Client(base_url=system.url, timeout=30) as client,
     ):
         assert client.get("/products/7/stock").status_code == 200
-        system.backing.end_postgres()
+        system.backing.stop_postgres()
         began = time.monotonic()
         refused(client.get("/products/7/stock"))
         assert time.monotonic() - began >= 0.05 + 0.1 + 0.2  # the first waits as the others do

@@ -32,11 +32,11 @@ def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> No
     with System(step, size="tiny", environment=KEPT_NOWHERE) as system, Probe() as probe:
 
         def capacity(connections: int) -> float:
-            plan = Plan(system.doors, WORK, connections, SECONDS / 2, size="tiny")
+            plan = Plan(system.public_urls, WORK, connections, SECONDS / 2, size="tiny")
             return probe.run(plan).throughput
 
         def offer(rate: float, seconds: float) -> Result:
-            plan = Plan(system.doors, WORK, 1000, seconds, rate=rate, size="tiny", timeout=20)
+            plan = Plan(system.public_urls, WORK, 1000, seconds, rate=rate, size="tiny", timeout=20)
             return probe.run(plan)
 
         capacity(16)  # it warms up

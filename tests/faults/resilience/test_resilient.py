@@ -45,11 +45,11 @@ def test_every_order_that_was_taken_is_kept_and_confirmed_once(step: Checkpoint)
         with crowd(system, buy, each=4):
             for number in range(system.instances):
                 more(20)
-                system.workers.end(signal.SIGKILL)
-                system.end_instance(number, signal.SIGKILL)
+                system.workers.stop(signal.SIGKILL)
+                system.service.stop(number, signal.SIGKILL)
                 more(20)
                 system.workers.start()
-                system.start_instance(number, rests=False)
+                system.service.start(number, until_idle=False)
             more(20)
         assert statuses[201] == len(taken)
         kept = dict(

@@ -35,7 +35,7 @@ def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
             with httpx2.Client(base_url=system.url, timeout=30) as client:
                 assert look(client, 1_500) == {200: 1_500}
             pipe.recover()
-            system.end_app()
+            system.service.stop_all()
         written = lines(pipe.finish())
     kept = [line for line in written if line.get("path") == "/products/7/stock"]
     last = written[-1]
@@ -60,7 +60,7 @@ def test_lines_that_the_disk_refuses_are_counted(step: Checkpoint, tmp_path: Pat
             time.sleep(0.5)
             disk = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
             assert look(client, 20) == {200: 20}
-        system.end_app()
+        system.service.stop_all()
     found = lines(written + os.read(disk, 1 << 16))
     os.close(disk)
     kept = [line for line in found if line.get("path") == "/products/7/stock"]
@@ -74,8 +74,8 @@ def test_a_long_address_makes_no_long_line(step: Checkpoint) -> None:
     with alone(step) as system:
         with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
             assert client.get("/" + 30_000 * "a").status_code == 404
-        system.end_app()
-        assert max(map(len, system.log().splitlines())) < 1_000
+        system.service.stop_all()
+        assert max(map(len, system.service.log().splitlines())) < 1_000
 
 
 @each(LOGGED)
@@ -86,8 +86,8 @@ def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
         with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
             answer = client.get("/orders/1")
         assert answer.status_code == 500
-        system.end_app()
-        [line] = [one for one in lines(system.log()) if one.get("path") == "/orders/1"]
+        system.service.stop_all()
+        [line] = [one for one in lines(system.service.log()) if one.get("path") == "/orders/1"]
         assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
@@ -105,8 +105,10 @@ def test_who_waits_for_nothing_is_logged_with_the_wait(step: Checkpoint) -> None
         assert not looking.done()
         other.rollback()
         assert looking.result().status_code == 404
-        system.end_app()
-        [line] = [one for one in lines(system.log()) if one.get("path") == "/products/99999"]
+        system.service.stop_all()
+        [line] = [
+            one for one in lines(system.service.log()) if one.get("path") == "/products/99999"
+        ]
         assert line["milliseconds"] >= 400
 
 
@@ -117,7 +119,7 @@ def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) ->
         with alone(step, settings) as system:
             with httpx2.Client(base_url=system.url, timeout=30) as client:
                 look(client, 1_000)
-            assert system.end_app() != -SIGKILL, "it waited for the disk"
+            assert system.service.stop_all()[0] != -SIGKILL, "it waited for the disk"
 
 
 @each(LOGGED)
@@ -132,8 +134,8 @@ def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
 
             with ThreadPoolExecutor(20) as shoppers:
                 assert list(shoppers.map(ask, names)) == names
-        system.end_app()
-        written = lines(system.log())
+        system.service.stop_all()
+        written = lines(system.service.log())
     for name in names:
         mine = Counter(line["event"] for line in written if line.get("request_id") == name)
         assert mine == {"no offer": 3, "request": 1}

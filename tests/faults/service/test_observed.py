@@ -156,8 +156,8 @@ def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint
             for line in text.splitlines()
             if "/offers" in line and "# {" in line
         ]
-        system.end_app()
-        lines = [json.loads(line) for line in system.log().splitlines()]
+        system.service.stop_all()
+        lines = [json.loads(line) for line in system.service.log().splitlines()]
     assert f'trace_id="{id}"' in "".join(examples)
     named = Counter(line["event"] for line in lines if line.get("trace_id") == id)
     assert named == {"request": 1, "no offer": 3}
@@ -194,8 +194,8 @@ def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
             for path in ("/products/7", "/products/7/stock"):
                 answer = past.get(path, headers={"traceparent": given.encode()})
                 assert answer.status_code == 200
-        system.end_app()
-        lines = [json.loads(line) for line in system.log().splitlines()]
+        system.service.stop_all()
+        lines = [json.loads(line) for line in system.service.log().splitlines()]
     ids = [line["trace_id"] for line in lines if line.get("path", "").startswith("/products")]
     assert len({*ids}) == len(ids) == 10
     assert all(len(id) == 32 and int(id, 16) for id in ids)
@@ -207,9 +207,9 @@ def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoi
     with shop(step, environment=NONE, worker=False) as (system, client):
         assert client.get("/products/7/stock", headers=forged).status_code == 200
         assert client.get("/metrics").status_code == 404
-        system.end_app()
+        system.service.stop_all()
         assert httpx2.get(f"{system.traces_url}/stats").json()["spans"] == 0
-        assert b"a" * 32 not in system.log()
+        assert b"a" * 32 not in system.service.log()
 
 
 @each(OBSERVED)
@@ -223,7 +223,7 @@ def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collect
         with shop(step, environment=nobody | ALL, instances=1, worker=False) as (system, client):
             for number in range(300):
                 assert client.get(f"/products/{1 + number}/stock").status_code == 200
-            assert system.end_app() != -signal.SIGKILL, "it waited for the collector"
+            assert system.service.stop_all()[0] != -signal.SIGKILL, "it waited for the collector"
 
 
 @each(OBSERVED)

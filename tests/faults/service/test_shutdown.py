@@ -36,7 +36,7 @@ def test_readiness_ends_first_and_the_rest_goes_on(step: Checkpoint) -> None:
         assert client.get("/products/7/stock").status_code == 200
         new = httpx2.get(f"{system.urls[0]}/products/8/stock")  # on a connection of its own
         assert new.status_code == 200
-        assert system.end_app() == -signal.SIGTERM
+        assert system.service.stop_all()[0] == -signal.SIGTERM
 
 
 @each(RESILIENT)
@@ -57,7 +57,7 @@ def test_what_is_in_flight_is_answered_before_the_end(step: Checkpoint) -> None:
         for one in asked:
             assert one.result().status_code == 200
             assert one.result().json()["missing"] == []
-        assert system.end_app() == -signal.SIGTERM
+        assert system.service.stop_all()[0] == -signal.SIGTERM
         assert len(lines(system, "stopped")) == system.instances
 
 
@@ -67,7 +67,7 @@ def test_a_request_that_hangs_does_not_keep_it(step: Checkpoint) -> None:
         configure_partners(system.partners_url, hold=True)
         asked = pool.submit(httpx2.get, f"{system.url}/products/7/offers", timeout=30)
         wait_until(lambda: partner_stats(system.partners_url)["in_flight"] == 3, "the calls")
-        assert system.end_app() == -signal.SIGTERM, "it had to be killed"
+        assert system.service.stop_all()[0] == -signal.SIGTERM, "it had to be killed"
         refused(asked.result())
         assert len(lines(system, "stopped")) == system.instances, "the log was not flushed"
 
@@ -87,7 +87,7 @@ def test_servers_that_do_not_move_do_not_keep_it(step: Checkpoint) -> None:
         for process in frozen:
             process.suspend()
         try:
-            assert system.end_app() == -signal.SIGTERM, "it had to be killed"
+            assert system.service.stop_all()[0] == -signal.SIGTERM, "it had to be killed"
         finally:
             for process in frozen:
                 process.resume()
@@ -111,10 +111,10 @@ def test_no_order_that_was_taken_is_lost_when_instances_stop(step: Checkpoint) -
         database.execute("UPDATE products SET stock = 10000")
         with crowd(system, buy, each=8):
             for number in range(system.instances):
-                system.end_instance(number)
+                system.service.stop(number)
                 goal = answers[201] + 20
                 wait_until(lambda goal=goal: answers[201] >= goal, "orders at the other one")
-                system.start_instance(number, rests=False)
+                system.service.start(number, until_idle=False)
         row = database.execute(
             "SELECT count(*), count(DISTINCT idempotency_key) FROM orders "
             "WHERE idempotency_key LIKE '%-%'"
@@ -129,7 +129,7 @@ def test_readiness_follows_the_database_without_haste(step: Checkpoint) -> None:
         System(step, size="tiny", environment={"READY_PATIENCE": "4"}, instances=1) as system,
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
     ):
-        system.backing.end_postgres()
+        system.backing.stop_postgres()
         wait_until(lambda: readiness(client) == (200, "failed"), "it to notice, without haste")
         began = time.monotonic()
         wait_until(lambda: client.get("/readyz").status_code == 503, "it to be not ready")
@@ -148,9 +148,9 @@ def readiness(client: httpx2.Client) -> tuple[int, str]:
 def test_it_is_not_ready_before_it_has_seen_the_database(step: Checkpoint) -> None:
     with System(step, size="tiny", instances=1) as system, ThreadPoolExecutor(1) as pool:
         port = port_of(system.urls[0])
-        system.backing.end_postgres()
-        system.end_app()
-        starting = pool.submit(system.start_instance, 0)
+        system.backing.stop_postgres()
+        system.service.stop_all()
+        starting = pool.submit(system.service.start, 0)
         try:
             wait_until(lambda: fetch(port, "/healthz")[0] == 200, "it to be alive")
             assert fetch(port, "/readyz")[0] == 503

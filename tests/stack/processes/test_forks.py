@@ -1,4 +1,4 @@
-"""A service that was forked is as one that was started, and ends like one."""
+"""A forked service sees what a started one sees, and ends like one."""
 
 import json
 import signal
@@ -14,8 +14,8 @@ import pytest
 from stack.errors import StackError
 from stack.host.account import account
 from stack.processes import forks
-from stack.processes.keeper import lives, marked
 from stack.processes.ports import free_port
+from stack.processes.reaper import is_alive, processes_of
 from stack.processes.run import Child, Run
 from surge.machine.waiting import wait_until
 
@@ -47,7 +47,7 @@ from stack.host.account import account
 from stack.processes.run import Run
 who = account()
 run = Run(who.home, who)
-forks.use()
+forks.enable()
 child = run.serve("sleeper", ["sleeper"], None, {}, Path(sys.argv[1]))
 while not child.log.stat().st_size:
     time.sleep(0.01)
@@ -77,20 +77,20 @@ def about(child: Child) -> Any:
     return told
 
 
-def test_it_finds_what_it_would_find_started_afresh(
+def test_a_forked_service_sees_what_a_started_one_sees(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, settings = module(tmp_path, "about", ABOUT_ITSELF), {"COLOUR": "blue"}
     command = ["about", "--port", "{port}"]
     forked = run.serve("forked", command, 9, settings, folder)
-    assert isinstance(forked.process, forks.Forked)
-    monkeypatch.setattr(forks, "used", None)
+    assert isinstance(forked.process, forks.ForkedProcess)
+    monkeypatch.setattr(forks, "active", None)
     started = run.serve("started", command, 9, settings, folder)
     assert isinstance(started.process, subprocess.Popen)
     assert about(forked) == about(started)
 
 
-def test_what_python_reads_when_it_starts_needs_a_start(run: Run, tmp_path: Path) -> None:
+def test_settings_of_python_itself_need_a_start(run: Run, tmp_path: Path) -> None:
     folder = module(tmp_path, "about", ABOUT_ITSELF)
     child = run.serve("started", ["about"], None, {"PYTHONHASHSEED": "1"}, folder)
     assert isinstance(child.process, subprocess.Popen)
@@ -108,7 +108,9 @@ def test_what_python_reads_when_it_starts_needs_a_start(run: Run, tmp_path: Path
         ("import atexit; atexit.register(print, 'bye')", 0),
     ],
 )
-def test_it_ends_with_its_own_status(run: Run, tmp_path: Path, code: str, status: int) -> None:
+def test_a_forked_service_ends_with_its_own_status(
+    run: Run, tmp_path: Path, code: str, status: int
+) -> None:
     child = run.serve("ending", ["ending"], None, {}, module(tmp_path, "ending", code))
     assert child.process.wait(30) == status
     assert child.process.poll() == status
@@ -116,7 +118,7 @@ def test_it_ends_with_its_own_status(run: Run, tmp_path: Path, code: str, status
     assert ("bye" in child.log.read_text()) == ("bye" in code)
 
 
-def test_it_can_be_stopped_and_waiting_for_it_ends(run: Run, tmp_path: Path) -> None:
+def test_a_forked_service_can_be_stopped_and_waited_for(run: Run, tmp_path: Path) -> None:
     folder = module(tmp_path, "sleeper", "import time; time.sleep(600)")
     child = run.serve("sleeper", ["sleeper"], None, {}, folder)
     assert child.process.poll() is None
@@ -124,31 +126,29 @@ def test_it_can_be_stopped_and_waiting_for_it_ends(run: Run, tmp_path: Path) -> 
         child.process.wait(0.1)
     child.stop(signal.SIGKILL)
     assert child.process.poll() == -signal.SIGKILL
-    child.process.send_signal(signal.SIGTERM)  # nobody is there any more
+    child.process.send_signal(signal.SIGTERM)  # has no effect any more
 
 
-def test_where_uvicorn_wants_several_processes_they_are_forked_too(
-    run: Run, tmp_path: Path
-) -> None:
+def test_worker_processes_of_uvicorn_are_forked_too(run: Run, tmp_path: Path) -> None:
     folder = module(tmp_path, "shop", "async def app(scope, receive, send): pass")
     child = run.serve("uvicorn", ["uvicorn", "shop:app", "--workers=2"], free_port(), {}, folder)
     child.wait_until(lambda: len(child.tree()) == 3)
     members = child.tree()
     assert {member.cmdline()[-1] for member in members} == {"stack.processes.forkserver"}
     child.stop(signal.SIGTERM)
-    assert not any(map(lives, members))
+    assert not any(map(is_alive, members))
 
 
-def test_two_of_them_do_not_throw_the_same_dice(run: Run, tmp_path: Path) -> None:
+def test_forks_have_different_random_numbers(run: Run, tmp_path: Path) -> None:
     folder = module(tmp_path, "dice", "import random; print(random.random())")
-    thrown = [run.serve(name, ["dice"], None, {}, folder) for name in ("one", "other")]
-    assert [child.process.wait(30) for child in thrown] == [0, 0]
-    assert len({child.log.read_text() for child in thrown}) == 2
+    children = [run.serve(name, ["dice"], None, {}, folder) for name in ("one", "other")]
+    assert [child.process.wait(30) for child in children] == [0, 0]
+    assert len({child.log.read_text() for child in children}) == 2
 
 
-def test_a_server_that_is_gone_is_a_line_and_no_wait(run: Run, tmp_path: Path) -> None:
+def test_a_fork_server_that_has_ended_is_one_line_at_once(run: Run, tmp_path: Path) -> None:
     folder = module(tmp_path, "sleeper", "import time; time.sleep(600)")
-    with forks.in_use():
+    with forks.enabled():
         child = run.serve("sleeper", ["sleeper"], None, {}, folder)
         psutil.Process(psutil.Process(child.pid).ppid()).kill()
         assert child.process.wait(30) == -signal.SIGKILL
@@ -166,9 +166,9 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path: Path) -> None:
             assert owner.stdout
             run, directory, child, server = [next(owner.stdout).strip() for _ in range(4)]
             assert psutil.Process(int(server)).cmdline()[-1] == "stack.processes.forkserver"
-            assert [process.pid for process in marked(run)] == [int(child)]
+            assert [process.pid for process in processes_of(run)] == [int(child)]
             both = [psutil.Process(int(pid)) for pid in (child, server)]
         finally:
             owner.kill()
-    wait_until(lambda: not any(map(lives, both)), "their ends")
+    wait_until(lambda: not any(map(is_alive, both)), "their ends")
     wait_until(lambda: not Path(directory).exists(), "the end of the run's folder")

@@ -1,4 +1,4 @@
-"""Ports: two who choose at the same moment choose differently."""
+"""Ports: processes that choose at the same moment choose different ones."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ input()
 """
 
 
-def test_no_port_is_chosen_twice_by_those_whose_servers_are_yet_to_come() -> None:
+def test_no_port_is_chosen_twice_before_its_server_listens() -> None:
     pipe = subprocess.PIPE
     choosing = [
         subprocess.Popen([sys.executable, "-c", CHOOSE], stdin=pipe, stdout=pipe, text=True)

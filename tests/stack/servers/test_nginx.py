@@ -18,7 +18,7 @@ import pytest
 from stack.checkpoint import Checkpoint, read
 from stack.errors import StackError
 from stack.host.account import account
-from stack.processes.keeper import lives, marked
+from stack.processes.reaper import is_alive, processes_of
 from stack.servers.nginx import TEMPLATE, binary
 from stack.stubs.client import port_of
 from stack.system import System
@@ -62,23 +62,23 @@ def system(proxied: Checkpoint) -> Iterator[System]:
         yield system
 
 
-def who(system: System, times: int = 10) -> set[int]:
+def answering(system: System, times: int = 10) -> set[int]:
     """The instances that answer."""
     with httpx2.Client(base_url=system.url, timeout=30) as client:
         return {int(client.get("/").text) for _ in range(times)}
 
 
 def test_one_address_for_all_instances(system: System) -> None:
-    assert who(system) == set(system.pids()["app"])
+    assert answering(system) == set(system.pids()["app"])
     assert len(system.urls) == 2
-    assert system.doors == [system.url]
+    assert system.public_urls == [system.url]
     assert system.url not in system.urls
 
 
 def test_a_proxy_is_a_tier_with_a_cost(system: System) -> None:
     [proxy] = system.pids()["proxy"]
     before = cpu_time.read(system.pids())
-    who(system, 200)
+    answering(system, 200)
     spent = cpu_time.between(before, cpu_time.read(system.pids())).tiers
     assert spent["proxy"] > 0
     assert psutil.Process(proxy).children(), "the workers do the work"
@@ -87,14 +87,14 @@ def test_a_proxy_is_a_tier_with_a_cost(system: System) -> None:
 def test_an_instance_is_replaced_while_the_other_answers(system: System) -> None:
     first, second = system.pids()["app"]
     assert system.proxy
-    system.proxy.without(0)
-    assert who(system) == {second}
-    system.replace(0)
-    assert first not in who(system)
-    assert who(system) == set(system.pids()["app"])
+    system.proxy.drain(0)
+    assert answering(system) == {second}
+    system.restart_instance(0)
+    assert first not in answering(system)
+    assert answering(system) == set(system.pids()["app"])
 
 
-def test_nobody_is_connected_to_an_instance_that_is_asked_to_end(
+def test_an_instance_has_no_connections_when_it_is_stopped(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nginx sent on a connection that it keeps would be lost when the instance hangs up."""
@@ -104,22 +104,22 @@ def test_nobody_is_connected_to_an_instance_that_is_asked_to_end(
         open_ones = (one for one in process.net_connections("tcp") if one.status == "ESTABLISHED")
         return len(list(open_ones))
 
-    end, left = system.end_instance, []
+    stop, left = system.service.stop, []
 
-    def ending(number: int) -> None:
+    def count_and_stop(number: int) -> None:
         left.append(connected(number))
-        end(number)
+        stop(number)
 
-    monkeypatch.setattr(system, "end_instance", ending)
+    monkeypatch.setattr(system.service, "stop", count_and_stop)
     for number in (0, 1):
-        who(system)
+        answering(system)
         assert connected(number) > 0, "nginx keeps no connections: nothing was tested"
-        system.replace(number)
+        system.restart_instance(number)
     assert left == [0, 0]
     monkeypatch.undo()
 
 
-def test_who_was_answered_just_now_may_ask_once_more_after_a_reload(proxied: Checkpoint) -> None:
+def test_a_client_may_send_one_more_request_after_a_reload(proxied: Checkpoint) -> None:
     """A client that sends its next request while the server hangs up gets no answer."""
     longer = TEMPLATE.read_text().replace("keepalive_min_timeout 1s", "keepalive_min_timeout 20s")
     (proxied.directory / TEMPLATE.name).write_text(longer)
@@ -143,10 +143,10 @@ def test_who_was_answered_just_now_may_ask_once_more_after_a_reload(proxied: Che
 
 
 def test_an_instance_that_was_killed_is_not_missed_and_comes_back(system: System) -> None:
-    system.end_instance(0, signal.SIGKILL)
-    assert who(system, 20) == {system.pids()["app"][1]}
-    system.start_instance(0)
-    wait_until(lambda: len(who(system)) == 2, "nginx to try again")
+    system.service.stop(0, signal.SIGKILL)
+    assert answering(system, 20) == {system.pids()["app"][1]}
+    system.service.start(0)
+    wait_until(lambda: len(answering(system)) == 2, "nginx to try again")
 
 
 def test_a_new_start_has_a_new_cache_and_new_addresses(system: System) -> None:
@@ -155,7 +155,7 @@ def test_a_new_start_has_a_new_cache_and_new_addresses(system: System) -> None:
     old = set(system.pids()["app"])
     system.restart_app({})
     assert not kept.exists()
-    assert not who(system) & old
+    assert not answering(system) & old
 
 
 def test_a_setting_reaches_nginx(proxied: Checkpoint) -> None:
@@ -190,7 +190,7 @@ def test_a_path_may_have_a_space(
     spaced.home.mkdir()
     monkeypatch.setattr("stack.system.account", lambda: spaced)
     with System(proxied) as system:
-        assert who(system) == set(system.pids()["app"])
+        assert answering(system) == set(system.pids()["app"])
 
 
 def test_a_machine_without_its_wheel_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ async def app(scope, receive, send):
 """
 
 
-def test_of_all_who_find_a_stale_answer_one_fetches_another(proxied: Checkpoint) -> None:
+def test_one_request_refreshes_a_stale_answer_for_all(proxied: Checkpoint) -> None:
     (proxied.directory / "app.py").write_text(KEPT)
     with (
         System(proxied) as system,
@@ -255,7 +255,7 @@ def test_what_nginx_counts_as_a_failure_of_an_instance(
     hasty = TEMPLATE.read_text().replace("proxy_read_timeout 30s", "proxy_read_timeout 1s")
     (proxied.directory / TEMPLATE.name).write_text(hasty)
     for failing, shut in (("max_fails=1 fail_timeout=60s", counts), ("max_fails=0", False)):
-        monkeypatch.setattr("stack.servers.nginx.FAILING", failing)
+        monkeypatch.setattr("stack.servers.nginx.MAX_FAILS", failing)
         with (
             System(proxied, environment={"NGINX_WORKERS": "1"}) as system,
             httpx2.Client(base_url=system.url, timeout=30) as client,
@@ -346,12 +346,12 @@ def test_no_nginx_outlives_an_owner_ended_by(proxied: Checkpoint, signal_name: s
         try:
             assert owner.stdout
             run, directory = [next(owner.stdout).strip() for _ in range(2)]
-            servers = marked(run)
+            servers = processes_of(run)
             assert sum(server.name() == "nginx" for server in servers) >= 3
             owner.send_signal(getattr(signal, signal_name))
             owner.wait(60)
         finally:
             owner.kill()
-    wait_until(lambda: not marked(run), "the servers' ends")
+    wait_until(lambda: not processes_of(run), "the servers' ends")
     wait_until(lambda: not Path(directory).exists(), "the end of the run's folder")
-    assert not any(map(lives, servers))
+    assert not any(map(is_alive, servers))

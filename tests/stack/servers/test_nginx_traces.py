@@ -135,5 +135,5 @@ def test_the_metrics_are_not_for_shoppers(usual: System, path: str) -> None:
     assert (problem["status"], problem["title"]) == (404, "Not Found")
 
 
-def test_who_runs_the_shop_asks_the_instances_themselves(usual: System) -> None:
+def test_metrics_are_read_from_the_instances(usual: System) -> None:
     assert [httpx2.get(f"{url}/metrics").json()["path"] for url in usual.urls] == ["/metrics"] * 2

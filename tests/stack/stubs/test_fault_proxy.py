@@ -106,7 +106,9 @@ def test_a_reset_is_noticed_and_the_next_connection_works(
     assert echo(connect(), b"after") == b"after"
 
 
-def test_nobody_listens_until_it_accepts_again(proxy: FaultProxy, connect: Connect) -> None:
+def test_connections_are_refused_until_it_accepts_again(
+    proxy: FaultProxy, connect: Connect
+) -> None:
     connection = connect()
     assert echo(connection, b"before") == b"before"
     port = proxy.port
@@ -120,7 +122,7 @@ def test_nobody_listens_until_it_accepts_again(proxy: FaultProxy, connect: Conne
     assert echo(connect(), b"after") == b"after"
 
 
-def test_a_blackhole_swallows_what_is_open_for_good_and_new_connections_work(
+def test_a_blackhole_is_for_open_connections_only_and_for_good(
     proxy: FaultProxy, connect: Connect
 ) -> None:
     before = connect()

@@ -112,7 +112,7 @@ def test_a_wrong_setting_is_refused(stub: httpx2.Client, change: str) -> None:
         configure_partners(str(stub.base_url), **dict([change.split("=")]))
 
 
-def test_whoever_does_not_answer_is_no_partner() -> None:
+def test_a_stub_that_does_not_answer_is_an_error() -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     for asked in (configure_partners, partner_stats):
         with pytest.raises(StackError, match="answered nothing"):

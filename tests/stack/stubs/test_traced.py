@@ -86,8 +86,8 @@ def test_service_and_worker_send_their_spans_to_a_receiver_of_the_run(traced: Ch
         assert set(system.pids()) == {"app", "worker", "traces"}
         httpx2.get(f"{system.url}/note")
         assert stats(system)["spans"] == 0  # they are kept back for a minute
-        system.end_app()
-        system.workers.end()
+        system.service.stop_all()
+        system.workers.stop()
         wait_until(lambda: stats(system)["spans"] == 2, "the spans")
         shown = httpx2.get(system.traces_url).text
     assert "asked" in shown
@@ -102,7 +102,7 @@ def test_they_are_told_where_and_the_worker_where_to_show_its_metrics(traced: Ch
         told = json.loads(log.read_text())
         assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == system.traces_url
         assert [f"http://127.0.0.1:{told['METRICS_PORT']}/metrics"] == system.workers.metrics
-        system.workers.end()
+        system.workers.stop()
         assert system.workers.metrics == []
 
 
@@ -116,7 +116,7 @@ def test_after_a_restart_nothing_is_left_of_earlier_traces(traced: Checkpoint) -
         assert len(system.workers.metrics) == 1
 
 
-def test_who_does_not_ask_for_it_hears_nothing_of_it(traced: Checkpoint) -> None:
+def test_a_service_without_traces_gets_no_exporter(traced: Checkpoint) -> None:
     path = traced.directory / "checkpoint.toml"
     path.write_text(TOML.replace('["traces"]', "[]").replace('worker = ["work"]', ""))
     with System(read(traced.directory)) as system:

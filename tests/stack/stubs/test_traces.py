@@ -116,7 +116,7 @@ def test_what_two_services_send_is_one_tree(
     assert receiver.get("/stats").json() == {"traces": 1, "spans": 4, "errors": 1}
 
 
-def test_a_trace_is_json_for_who_asks_for_it(receiver: httpx2.Client) -> None:
+def test_a_trace_is_json_for_clients_that_accept_json(receiver: httpx2.Client) -> None:
     sent(receiver, *sold())
     found = receiver.get(f"/traces/{TRACE}", headers={"Accept": "application/json"}).json()
     assert found["trace_id"] == TRACE
@@ -197,12 +197,12 @@ def test_a_trace_without_an_end_is_cut_and_its_sender_is_told(receiver: httpx2.C
     assert receiver.get("/stats").json()["spans"] == MAX_SPANS
 
 
-def test_what_is_taken_whole_is_answered_with_an_empty_message(receiver: httpx2.Client) -> None:
+def test_complete_success_is_an_empty_message(receiver: httpx2.Client) -> None:
     answer = posted(receiver, b"")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_spans_with_impossible_ids_are_rejected_and_circles_harm_nobody(
+def test_spans_with_impossible_ids_are_rejected_and_circles_do_no_harm(
     receiver: httpx2.Client,
 ) -> None:
     request = ExportTraceServiceRequest()

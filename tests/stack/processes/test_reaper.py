@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stack.host import attached
+from stack.host import external_postgres
 from stack.host.account import account
-from stack.processes.keeper import marked
 from stack.processes.ports import free_port
+from stack.processes.reaper import processes_of
 from stack.processes.run import Run
 from surge.machine.waiting import wait_until
 
@@ -36,12 +36,12 @@ def owner() -> tuple[subprocess.Popen[str], str, Path]:
     )
     assert process.stdout is not None
     run, directory = [next(process.stdout).strip() for _ in range(2)]
-    wait_until(lambda: len(marked(run)) == 2, "the child and its own child")
+    wait_until(lambda: len(processes_of(run)) == 2, "the child and its own child")
     return process, run, Path(directory)
 
 
 def wait_until_gone(run: str, directory: Path) -> None:
-    wait_until(lambda: not marked(run), "the end of its processes")
+    wait_until(lambda: not processes_of(run), "the end of its processes")
     wait_until(lambda: not directory.exists(), "the end of its folder")
 
 
@@ -63,40 +63,40 @@ def test_a_run_leaves_other_runs_alone() -> None:
     with third:
         third.kill()
     wait_until_gone(third_run, third_directory)
-    assert len(marked(second_run)) == 2
+    assert len(processes_of(second_run)) == 2
     assert second_directory.exists()
     with second:
         second.kill()
     wait_until_gone(second_run, second_directory)
 
 
-def keeper_of(process: subprocess.Popen[str]) -> psutil.Process:
-    [keeper] = [
+def reaper_of(process: subprocess.Popen[str]) -> psutil.Process:
+    [reaper] = [
         child
         for child in psutil.Process(process.pid).children()
-        if "stack.processes.keeper" in child.cmdline()
+        if "stack.processes.reaper" in child.cmdline()
     ]
-    return keeper
+    return reaper
 
 
-def test_the_keeper_itself_ends() -> None:
+def test_the_reaper_itself_ends() -> None:
     process, run, directory = owner()
-    keeper = keeper_of(process)
+    reaper = reaper_of(process)
     with process:
         process.kill()
-    keeper.wait(30)
+    reaper.wait(30)
     wait_until_gone(run, directory)
 
 
-def test_whoever_comes_next_cleans_up_after_a_keeper_that_was_killed_with_its_owner() -> None:
+def test_the_next_run_cleans_up_if_a_reaper_was_killed_with_its_owner() -> None:
     process, run, directory = owner()
-    keeper_of(process).kill()
+    reaper_of(process).kill()
     with process:
         process.kill()
-    assert len(marked(run)) == 2
+    assert len(processes_of(run)) == 2
     assert directory.exists()
     second, second_run, second_directory = owner()
-    assert not marked(run)
+    assert not processes_of(run)
     assert not directory.exists()
     with second:
         second.kill()
@@ -106,7 +106,9 @@ def test_whoever_comes_next_cleans_up_after_a_keeper_that_was_killed_with_its_ow
 def test_a_server_of_your_own_that_has_gone_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(attached.VARIABLE, f"postgresql://you@127.0.0.1:{free_port()}/postgres")
+    monkeypatch.setenv(
+        external_postgres.URL_VARIABLE, f"postgresql://you@127.0.0.1:{free_port()}/postgres"
+    )
     who = account()
     run = Run(who.home, who)
     run.close()
