@@ -1,5 +1,5 @@
--- Runs once, on an empty server. The shop's role owns its databases and is no superuser; the
--- superuser keeps no password, so nobody becomes it over the network.
+-- Runs once, on an empty server. The shop's role owns its databases and is no superuser. The
+-- superuser loses its password, so it cannot log in over the network.
 \set password `cat /secrets/password`
 CREATE ROLE surge LOGIN CREATEDB PASSWORD :'password';
 ALTER ROLE postgres PASSWORD NULL;
