@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Depends
-from sqlalchemy import Row, Select, event, make_url
+from sqlalchemy import Executable, Row, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
@@ -35,9 +35,10 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 
 
 Database = Annotated[AsyncSession, Depends(get_session)]
+Rows = Sequence[Row[*tuple[Any, ...]]]  # of any number of columns
 
 
-async def rows(query: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+async def rows(query: Executable, values: Mapping[str, Any]) -> Rows:
     """Rows as they come, without an object for each; the connection is given back at once."""
     async with reads.connect() as connection:
         return (await connection.execute(query, values)).all()

@@ -17,6 +17,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.typing import EventDict, FilteringBoundLogger
 
 from app.settings import settings
 
@@ -55,17 +56,18 @@ class Writer(QueueListener):
     """The thread that takes lines out of the queue and writes them."""
 
     def enqueue_sentinel(self) -> None:
-        self.queue.put(self._sentinel)  # wait for room: there may be none now
+        queue.put(None)  # wait for room: there may be none now
 
 
-outbox = Outbox(Queue(settings.log_queue))
+queue: Queue[logging.LogRecord | None] = Queue(settings.log_queue)
+outbox = Outbox(queue)
 
 
-def count_dropped(logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
-    return event | {"dropped": outbox.dropped} if outbox.dropped else event
+def count_dropped(logger: Any, level: str, event: EventDict) -> EventDict:
+    return {**event, "dropped": outbox.dropped} if outbox.dropped else event
 
 
-def render(event: dict[str, Any], **_: Any) -> str:
+def render(event: EventDict, **_: Any) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
@@ -81,7 +83,7 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
     cache_logger_on_first_use=True,
 )
-log: structlog.typing.FilteringBoundLogger = structlog.get_logger("shop")
+log: FilteringBoundLogger = structlog.get_logger("shop")
 
 
 @contextmanager
@@ -90,7 +92,7 @@ def open_log() -> Iterator[None]:
     shop.addHandler(outbox)
     shop.setLevel(logging.INFO)
     shop.propagate = False
-    writer = Writer(outbox.queue, File(settings.log_file, encoding="utf-8"))
+    writer = Writer(queue, File(settings.log_file, encoding="utf-8"))
     writer.start()
     try:
         yield

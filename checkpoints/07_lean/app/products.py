@@ -3,8 +3,9 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
+from fastapi_pagination import Params
 from fastapi_pagination.api import create_page, resolve_params
-from sqlalchemy import Select
+from sqlalchemy import Executable
 
 from app.cursors import cursor_after, place
 from app.database import Database, rows
@@ -24,7 +25,7 @@ Fields = Annotated[
 
 @router.get("", response_model=Page[Summary], responses=problems(422))
 async def list_products(category: Category | None = None, sort: Sort = "newest") -> Any:
-    params = resolve_params()
+    params: Params = resolve_params()
     cut = params.to_raw_params().as_limit_offset()
     values = {"category": category, "start": cut.offset, "size": cut.limit}
     total = await rows(count_of(category is not None), values)
@@ -72,7 +73,7 @@ async def change_product(
     return await get_product(product_id)
 
 
-async def find(query: Select[Any], product_id: int) -> dict[str, Any]:
+async def find(query: Executable, product_id: int) -> dict[str, Any]:
     found = await rows(query, {"id": product_id})
     if not found:
         raise no_such("product", product_id)

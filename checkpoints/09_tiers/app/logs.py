@@ -18,6 +18,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.typing import EventDict, FilteringBoundLogger
 
 from app.settings import settings
 
@@ -103,12 +104,12 @@ def render(line: bytes | Request) -> bytes:
     return to_json(count_dropped(None, "info", event))
 
 
-def to_json(event: dict[str, Any], **_: Any) -> bytes:
+def to_json(event: EventDict, **_: Any) -> bytes:
     return orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
-def count_dropped(logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
-    return event | {"dropped": outbox.dropped} if outbox.dropped else event
+def count_dropped(logger: Any, level: str, event: EventDict) -> EventDict:
+    return {**event, "dropped": outbox.dropped} if outbox.dropped else event
 
 
 structlog.configure(
@@ -123,7 +124,7 @@ structlog.configure(
     logger_factory=lambda: outbox,
     cache_logger_on_first_use=True,
 )
-log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+log: FilteringBoundLogger = structlog.get_logger()
 
 
 @contextmanager

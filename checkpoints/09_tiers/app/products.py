@@ -5,10 +5,10 @@ from typing import Annotated, Any, get_args
 
 import orjson
 from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi_pagination import Params
 from fastapi_pagination.api import create_page, resolve_params
-from fastapi_pagination.bases import AbstractParams
 from pydantic import TypeAdapter
-from sqlalchemy import Select, update
+from sqlalchemy import Executable, update
 
 from app.caching import tiers
 from app.caching.doubts import TRANSACTION_ID, in_doubt
@@ -41,7 +41,7 @@ Fields = Annotated[
 async def list_products(
     request: Request, category: Category | None = None, sort: Sort = "newest"
 ) -> Response:
-    params = resolve_params()
+    params: Params = resolve_params()
     fetch = partial(fetch_page, category, sort, params)
     if params.page in KEPT_PAGES and params.size == KEPT_SIZE:
         kept_as = page_key(category, sort, params.page)
@@ -113,11 +113,11 @@ def pick(body: bytes, fields: str) -> bytes:
     return orjson.dumps({name: value for name, value in detail.items() if name in chosen})
 
 
-def page_key(category: Category | None, sort: Sort, page: int) -> str:
+def page_key(category: str | None, sort: Sort, page: int) -> str:
     return key("page", category, sort, page)
 
 
-def pages_with(category: Category) -> list[str]:
+def pages_with(category: str) -> list[str]:
     """All that is kept of the pages where a product of this category may stand."""
     return [
         page_key(within, sort, page)
@@ -134,7 +134,7 @@ async def fetch_detail(product_id: int) -> bytes:
     return DETAIL_JSON.dump_json(DETAIL_JSON.validate_python(found[0]._asdict()))
 
 
-async def fetch_page(category: Category | None, sort: Sort, params: AbstractParams) -> bytes:
+async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
     cut = params.to_raw_params().as_limit_offset()
     values = {"category": category, "start": cut.offset, "size": cut.limit}
     total = await rows(count_of(category is not None), values)
@@ -143,7 +143,7 @@ async def fetch_page(category: Category | None, sort: Sort, params: AbstractPara
     return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
-async def find(query: Select[Any], product_id: int) -> dict[str, Any]:
+async def find(query: Executable, product_id: int) -> dict[str, Any]:
     found = await rows(query, {"id": product_id})
     if not found:
         raise no_such("product", product_id)

@@ -11,9 +11,11 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
+    SQLColumnExpression,
     UnaryExpression,
     bindparam,
     func,
+    label,
     select,
     tuple_,
 )
@@ -41,7 +43,7 @@ NEWEST = (
 )
 
 # What an answer is made of, by the names of its fields.
-SUMMARY: dict[str, ColumnElement[Any]] = {
+SUMMARY: dict[str, SQLColumnExpression[Any]] = {
     "id": Product.id,
     "name": Product.name,
     "category": Product.category,
@@ -87,8 +89,8 @@ def feed_of(within: bool, onwards: bool) -> Select[Any]:
     return query.limit(bindparam("size"))
 
 
-def columns(chosen: Mapping[str, ColumnElement[Any]]) -> Select[Any]:
-    labelled = (column.label(name) for name, column in chosen.items())
+def columns(chosen: Mapping[str, SQLColumnExpression[Any]]) -> Select[Any]:
+    labelled = (label(name, column) for name, column in chosen.items())
     return select(*labelled).join_from(Product, Seller)
 
 

@@ -61,9 +61,10 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 
 
 Database = Annotated[AsyncSession, Depends(get_session)]
+Rows = Sequence[Row[*tuple[Any, ...]]]  # of any number of columns
 
 
-async def rows(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+async def rows(query: Executable, values: Mapping[str, Any]) -> Rows:
     """Rows as they come, without an object for each; the connection is given back at once."""
     async with reads.connect() as connection:
         return (await connection.execute(query, values)).all()

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import structlog
 from structlog.contextvars import merge_contextvars
+from structlog.typing import EventDict, FilteringBoundLogger
 
 from app.settings import settings
 from app.telemetry import metrics
@@ -105,12 +106,12 @@ def render(line: bytes | Request) -> bytes:
     return to_json(count_dropped(None, "info", event))
 
 
-def to_json(event: dict[str, Any], **_: Any) -> bytes:
+def to_json(event: EventDict, **_: Any) -> bytes:
     return orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
-def count_dropped(logger: Any, level: str, event: dict[str, Any]) -> dict[str, Any]:
-    return event | {"dropped": outbox.dropped} if outbox.dropped else event
+def count_dropped(logger: Any, level: str, event: EventDict) -> EventDict:
+    return {**event, "dropped": outbox.dropped} if outbox.dropped else event
 
 
 structlog.configure(
@@ -125,7 +126,7 @@ structlog.configure(
     logger_factory=lambda: outbox,
     cache_logger_on_first_use=True,
 )
-log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+log: FilteringBoundLogger = structlog.get_logger()
 
 
 @contextmanager

@@ -75,14 +75,15 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 
 
 Database = Annotated[AsyncSession, Depends(get_session)]
+Rows = Sequence[Row[*tuple[Any, ...]]]  # of any number of columns
 
 
-async def rows(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+async def rows(query: Executable, values: Mapping[str, Any]) -> Rows:
     """Rows as they come, without an object for each; the connection is given back at once."""
     return await retried(partial(look, query, values), on=passes)
 
 
-async def look(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+async def look(query: Executable, values: Mapping[str, Any]) -> Rows:
     with translate_database_errors():
         async with reads.connect() as connection:
             return (await connection.execute(query, values)).all()

@@ -67,7 +67,7 @@ class Keyspace:
 
     def _listen(self, monitor: redis.client.Monitor) -> int:
         commands = 0
-        for told in monitor.listen():  # type: ignore[no-untyped-call]
+        for told in monitor.listen():
             if self._last in told["command"]:
                 break
             name = told["command"].partition(" ")[0].lower()

@@ -30,9 +30,9 @@ async def get(key: str, load: Load, fresh: bool = False) -> tuple[Answer, Found]
     if key not in flights:
         flights[key] = asyncio.create_task(fly(key, load))
     # Whoever goes away must not take down those who joined.
-    answer, found = await asyncio.shield(flights[key])
+    fetched, found = await asyncio.shield(flights[key])
     (metrics.from_redis if found == "hit" else metrics.from_database).inc()
-    return answer, found
+    return fetched, found
 
 
 async def fly(key: str, load: Load) -> tuple[Answer, Found]:

@@ -98,7 +98,7 @@ async def watch_queue() -> None:
             for task, count, _ in found:
                 waiting.labels(task).set(count)
             oldest.set(max((age for _, _, age in found), default=0))
-            given_up.set(failed.count)
+            given_up.set(failed[0])
         except Exception as error:  # no number is worth a worker
             log.warning("no look at the queue", error=repr(error))
         await asyncio.sleep(EVERY)

@@ -37,7 +37,7 @@ async def get(key: str, load: Load, fresh: bool = False) -> tuple[Answer, Found]
     waiting[flight] += 1
     try:
         # Whoever goes away must not take down those who joined.
-        answer, found = await asyncio.shield(flight)
+        fetched, found = await asyncio.shield(flight)
     finally:
         waiting[flight] -= 1
         if not waiting[flight]:
@@ -46,7 +46,7 @@ async def get(key: str, load: Load, fresh: bool = False) -> tuple[Answer, Found]
                 del flights[key]  # who comes now begins anew
             flight.cancel()  # nobody waits for it any more; if it is done, nothing happens
     (metrics.from_redis if found == "hit" else metrics.from_database).inc()
-    return answer, found
+    return fetched, found
 
 
 async def fly(key: str, load: Load) -> tuple[Answer, Found]:
