@@ -25,7 +25,7 @@ import uvloop
 from stack.errors import StackError
 from stack.seed.data import Size
 from surge.load.http1 import Request
-from surge.load.loops import Closed, Open
+from surge.load.loop import Closed, Open
 from surge.load.plan import Plan, Result
 from surge.load.workloads import workload
 
