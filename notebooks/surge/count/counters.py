@@ -62,7 +62,7 @@ from surge.count.log_pipe import LogPipe
 from surge.count.redis_keys import Keyspace
 from surge.count.servers import Servers
 from surge.count.sql import Ledger
-from surge.load.generator import Probe
+from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan, Result
 from surge.machine import cpu_time
 from surge.machine.waiting import wait_until
@@ -134,7 +134,7 @@ def count(servers: Servers, claim: Claim) -> Counted:
             raise
         ledger = stack.enter_context(Ledger(system))
         keyspace = stack.enter_context(Keyspace(system))
-        probe = stack.enter_context(Probe())
+        generator = stack.enter_context(LoadGenerator())
         plan = Plan(
             system.doors,
             claim.workload,
@@ -147,7 +147,7 @@ def count(servers: Servers, claim: Claim) -> Counted:
         )
         told_before = told(system.app_log())
         with ThreadPoolExecutor(2) as pool:
-            running = pool.submit(probe.run, plan)
+            running = pool.submit(generator.run, plan)
             threads = pool.submit(most_threads, system, running)
             held = release(system, running.done) if claim.partners.get("hold") else None
             result = running.result()
@@ -279,7 +279,7 @@ def work(system: System) -> float:
 
 
 def http_counters(result: Result) -> dict[str, float]:
-    """What the probe saw."""
+    """What the load generator saw."""
     answers = sum(result.statuses.values())
     unanswered = sum(n for kind, n in result.errors.items() if not kind.startswith("status"))
     not_2xx = sum(n for status, n in result.statuses.items() if status // 100 != 2)

@@ -1,7 +1,7 @@
 """Locust journeys against a service: a crowd of shoppers, and what they had to wait.
 
 Locust replaces the standard library's sockets when it is imported, so it runs as a process of its
-own. It says how a crowd fares; for ratios there is the paired probe, which sees more.
+own. It says how a crowd fares; for ratios there is `surge.measure.paired`, which sees more.
 """
 
 import json

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from surge.measure import ladder as ladders
+from surge.measure.cost import cost
 from surge.measure.ladder import Point
-from surge.measure.verdict import cost, each_pair
+from surge.measure.pairs import each_pair
 from surge.present.themes import LIGHT, STYLE, Theme, label, lines, name, plain, round_ticks, sheet
 from surge.results.percentiles import Waits, curve, nines, within
 from surge.results.rows import Comparison, Interval, Row

@@ -12,8 +12,8 @@ from rich.text import Text
 from surge.crowd.runner import PATIENCE, Outcome, Visit
 from surge.crowd.timeline import Stretch, Timeline
 from surge.measure import ladder as ladders
+from surge.measure.cost import EXTERNAL_TIERS, cost
 from surge.measure.ladder import Step
-from surge.measure.verdict import ELSEWHERE, cost
 from surge.results.rows import Comparison, Row, Tiers
 from surge.results.wording import marked, number, ratio, sentence, verdict
 
@@ -81,7 +81,7 @@ def comparison(row: Comparison) -> RenderableType:
     table.add_row("p99, ms", number(waits.a), number(waits.b), ratios[1])
     table.add_row("CPU ms a request", *map(number, costs), ratios[2], end_section=True)
     for tier in row.tiers.a | row.tiers.b:
-        name = f"the {tier}, not counted" if tier in ELSEWHERE else f"  {tier}"
+        name = f"the {tier}, not counted" if tier in EXTERNAL_TIERS else f"  {tier}"
         spent = [number(side[tier]) if tier in side else "-" for side in (row.tiers.a, row.tiers.b)]
         table.add_row(Text(name, "dim"), *(Text(value, "dim") for value in spent), "")
     pairs = len({(sample.start, sample.pair) for sample in row.samples})

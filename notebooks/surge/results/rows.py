@@ -96,7 +96,7 @@ class Comparison(_Recorded):
     ratio: Ratios | None
     """None when a side gave no good answer at all; `rejected` then says what it gave."""
     at_least: bool
-    """The probe was at its limit on B: the ratio is a lower bound. Show it with a ≥."""
+    """The load generator was at its limit on B: the ratio is a lower bound, shown with a ≥."""
     verdict: Verdict
     rejected: str | None
     tiers: Sides[Tiers]

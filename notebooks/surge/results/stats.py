@@ -48,7 +48,7 @@ def interval(starts: Sequence[Sequence[float]]) -> Interval:
     )
 
 
-def verdict(ratio: Interval) -> Verdict:
+def decide(ratio: Interval) -> Verdict:
     """What the interval allows to say of B."""
     if ratio.low > INDIFFERENCE:
         return "faster"
@@ -59,7 +59,7 @@ def verdict(ratio: Interval) -> Verdict:
 
 def too_wide(ratio: Interval) -> bool:
     """Whether the interval leaves everything open."""
-    return verdict(ratio) == "cannot tell" and ratio.high / ratio.low > TOO_WIDE
+    return decide(ratio) == "cannot tell" and ratio.high / ratio.low > TOO_WIDE
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -15,7 +15,7 @@ from stack.checkpoint import Checkpoint
 from stack.stubs.ask import partner_stats, turn
 from stack.system import System
 from surge.count.telemetry import numbers
-from surge.load.generator import Probe
+from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan, Result
 from surge.machine.waiting import wait_until
 
@@ -29,15 +29,18 @@ MOST = 0.5
 
 @each(RESILIENT)
 def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> None:
-    with System(step, size="tiny", environment=KEPT_NOWHERE) as system, Probe() as probe:
+    with (
+        System(step, size="tiny", environment=KEPT_NOWHERE) as system,
+        LoadGenerator() as generator,
+    ):
 
         def capacity(connections: int) -> float:
             plan = Plan(system.doors, WORK, connections, SECONDS / 2, size="tiny")
-            return probe.run(plan).throughput
+            return generator.run(plan).throughput
 
         def offer(rate: float, seconds: float) -> Result:
             plan = Plan(system.doors, WORK, 1000, seconds, rate=rate, size="tiny", timeout=20)
-            return probe.run(plan)
+            return generator.run(plan)
 
         capacity(16)  # it warms up
         shares, errors, refusals = [], Counter[str](), 0

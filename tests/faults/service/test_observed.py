@@ -18,7 +18,7 @@ from stack.checkpoint import Checkpoint
 from stack.stubs.ask import partner_stats, turn
 from stack.system import System
 from surge.count.telemetry import numbers, told
-from surge.load.generator import Probe
+from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan
 from surge.machine.waiting import wait_until
 
@@ -96,7 +96,7 @@ def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
 
 @each(OBSERVED)
 def test_garbage_makes_no_series(step: Checkpoint) -> None:
-    with shop(step, instances=1, worker=False) as (system, client), Probe() as probe:
+    with shop(step, instances=1, worker=False) as (system, client), LoadGenerator() as generator:
 
         def series() -> int:
             return sum(key[0] == REQUESTS for key in numbers(system))
@@ -107,7 +107,7 @@ def test_garbage_makes_no_series(step: Checkpoint) -> None:
             client.request("BREW", path)
         before = series()
         plan = Plan(system.urls, "garbage", connections=20, count=3_000, size="tiny")
-        assert probe.run(plan).good == 3_000
+        assert generator.run(plan).good == 3_000
         for number in range(50):
             client.request(f"BREW{number}", f"/nothing/{number}")
         assert series() - before <= 5, "each address or method has a series of its own"

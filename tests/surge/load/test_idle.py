@@ -16,4 +16,4 @@ def test_elsewhere_than_on_linux_no_limit_is_touched(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(resource, "setrlimit", refused)
     with pytest.raises(StackError, match="Only Linux"):
-        idle.room(100)
+        idle.connections_per_process(100)
