@@ -159,7 +159,7 @@ def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     show(blocks.table(titles, lines))
 
 
-def surge(*steps: str, shoppers: int = surge_shape.HEIGHT) -> None:
+def surge(*steps: str, shoppers: int = surge_shape.PEAK_SHOPPERS) -> None:
     """Send the same surge to each of the steps, one after the other.
 
     Args:
