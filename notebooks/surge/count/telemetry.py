@@ -60,16 +60,16 @@ def distinct_ids(lines: list[bytes], field: str) -> set[str]:
     return ids
 
 
-def numbers(system: System) -> Counter[tuple[str, ...]]:
-    """What all instances tell together; see `told`."""
-    return told(*(f"{url}/metrics" for url in system.urls))
+def scrape_instances(system: System) -> Counter[tuple[str, ...]]:
+    """The metrics of all instances together; see `scrape`."""
+    return scrape(*(f"{url}/metrics" for url in system.urls))
 
 
-def told(*urls: str) -> Counter[tuple[str, ...]]:
-    """All samples of these /metrics, by name and values of labels, added up.
+def scrape(*urls: str) -> Counter[tuple[str, ...]]:
+    """The samples of several /metrics, added up by name and label values.
 
     Raises:
-        httpx2.HTTPStatusError: one of them does not show any.
+        httpx2.HTTPStatusError: one of them does not show its metrics.
     """
     sums: Counter[tuple[str, ...]] = Counter()
     for url in urls:

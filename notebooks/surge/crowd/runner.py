@@ -22,7 +22,7 @@ from stack.processes.run import Child, Run
 from surge.crowd import timeline
 from surge.crowd.surge_shape import PEAK_SHOPPERS, SECONDS, phases
 from surge.crowd.timeline import Timeline
-from surge.results.percentiles import within
+from surge.results.percentiles import histogram_percentile
 
 JOURNEYS = {
     "browse": "leafs through categories and opens products",
@@ -57,7 +57,7 @@ class RequestStats:
 
     def percentile(self, percent: float) -> int | None:
         """The time within which this share of the answers came; None without answers."""
-        return within(self.times, percent)
+        return histogram_percentile(self.times, percent)
 
 
 @dataclass(frozen=True)
