@@ -106,8 +106,8 @@ def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Con
         StackError: there is no such journey, too little time for it, or Locust failed.
     """
     validate(journey, users, seconds)
-    who = account()
-    crowd = Run(who.home, who)
+    user = account()
+    crowd = Run(user.home, user)
     try:
         port = free_port() if ui else 0
         child = crowd.start("locust", _command(url, journey, users, seconds, port))

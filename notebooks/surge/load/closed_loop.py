@@ -10,7 +10,7 @@ from surge.load.loop import Loop
 from surge.load.plan import SECOND
 
 SETTLE_SECONDS = 0.3
-"""After so long, what was sent has arrived."""
+"""Time for sent data to arrive."""
 
 
 class ClosedLoop(Loop):

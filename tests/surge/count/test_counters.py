@@ -118,7 +118,7 @@ def test_held_partners_show_how_many_calls_can_be_open_at_once(known: Checkpoint
     assert held.counters["partners.calls"] == 1
 
 
-def test_steps_that_hold_the_loop_are_counted_by_asyncio_itself(known: Checkpoint) -> None:
+def test_callbacks_that_block_the_loop_are_counted_by_asyncio_itself(known: Checkpoint) -> None:
     found = count(known, claim("loop.slow_callbacks"))
     assert found.value == 4
     assert found.counters["partners.in_flight.max"] == 1  # one request at a time

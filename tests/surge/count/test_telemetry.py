@@ -101,7 +101,7 @@ def test_metrics_traces_and_log_are_counted(telling: Checkpoint) -> None:
     assert part["traces.spans"] == pytest.approx(2 * part["traces.found"])
 
 
-def test_lines_of_another_form_name_nothing() -> None:
+def test_lines_that_are_not_json_have_no_ids() -> None:
     written = b'{"path": "/orders", "trace_id": "a"}\n["/orders"]\n/orders\n{"path": "/orders"}\n'
     lines = telemetry.request_lines(written + b'{"path": "/readyz", "trace_id": "b"}\n')
     assert len(lines) == 4

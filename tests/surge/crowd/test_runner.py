@@ -154,7 +154,7 @@ def test_answers_that_outlast_the_run_are_waited_for_and_counted() -> None:
     assert (outcome.total.percentile(50) or 0) >= 2500
 
 
-def test_what_is_not_the_contracts_answer_rejects_the_run() -> None:
+def test_an_answer_that_breaks_the_contract_rejects_the_run() -> None:
     with served(Broken()) as url:
         outcome = runner.run(url, "browse", 1, 2, False, CONSOLE)
     assert outcome.rejected == runner.REJECTED[CONFUSED]

@@ -68,14 +68,14 @@ def test_a_dropped_connection_is_an_error_of_its_own_kind_and_the_load_goes_on()
     assert result.connections_opened == 21 - 1  # the last request was dropped, nothing followed
 
 
-def test_half_an_answer_is_no_answer() -> None:
+def test_an_incomplete_response_is_dropped() -> None:
     short = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 99\r\n\r\n" + BODY
     result = run(Server(always(short)), connections=1, count=5)
     assert result.errors == {"dropped": 5}
     assert result.good == 0
 
 
-def test_what_is_not_http_is_called_malformed() -> None:
+def test_a_response_that_is_not_http_is_malformed() -> None:
     result = run(Server(always(b"220 mail.example ESMTP\r\n\r\n")), connections=2, count=6)
     assert result.errors == {"malformed": 6}
 
@@ -90,7 +90,7 @@ def test_statuses_that_the_workload_does_not_allow_are_errors_without_latency() 
     assert result.good == 75
 
 
-def test_nobody_listening_is_refused_and_ends() -> None:
+def test_a_closed_port_is_refused_and_the_run_ends() -> None:
     with Server(always(OK)).listening() as url:
         pass
     stream = itertools.repeat(Request(get("/")))
@@ -190,7 +190,7 @@ def test_a_stall_hits_every_request_that_was_due_in_it() -> None:
     assert slow(opened) > rate * stall / 4
 
 
-def test_shoppers_who_queue_too_long_give_up_too() -> None:
+def test_queued_requests_time_out_too() -> None:
     with Server(after(5)).listening() as url, LoadGenerator() as generator:
         result = generator.run(Plan([url], "detail", 2, rate=50, seconds=0.5, timeout=0.3))
     assert result.errors == {"timeout": 25}
@@ -209,7 +209,7 @@ def test_a_load_generator_goes_on_with_a_stream_from_plan_to_plan() -> None:
     ("b", "expected"), [(0.02, "cannot tell"), (0.06, "slower"), (0.007, "faster")]
 )
 def test_an_injected_delay_is_seen_and_no_delay_is_not(b: float, expected: str) -> None:
-    """Three times at most: somebody else on the machine may spoil a comparison, and not all."""
+    """Three tries: another program on the machine may spoil one comparison, but not all."""
     with (
         Server(after(0.02)).listening() as one,
         Server(after(b)).listening() as other,

@@ -9,7 +9,7 @@ from stack.errors import StackError
 from surge.load import idle
 
 
-def test_elsewhere_than_on_linux_no_limit_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_macos_keeps_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise ValueError("current limit exceeds maximum limit")  # as macOS says
 

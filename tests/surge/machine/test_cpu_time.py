@@ -33,7 +33,7 @@ def python(code: str) -> Iterator[int]:
         process.communicate(b"\n")
 
 
-def test_what_a_process_burns_is_in_its_tier() -> None:
+def test_cpu_time_of_a_process_is_in_its_tier() -> None:
     with python(BURN.format(seconds=0.5)) as busy, python("") as idle:
         tiers = cpu_time.read({"app": [busy], "cache": [idle]}).tiers
     assert tiers["app"] >= 0.5

@@ -43,13 +43,13 @@ def looks(monkeypatch: pytest.MonkeyPatch, **met: Result | StackError) -> list[s
     return neighbours.looks(shop, 200, 2.5, 1)
 
 
-def test_looks_that_failed_are_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_reads_count_as_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     waits = array("q", [2 * MS] * 98)
     found = looks(monkeypatch, hot=replace(GOOD, latencies=waits, errors={"timeout": 2}))
     assert found[:3] == ["2", "2 failed", "2 failed"]
 
 
-def test_what_was_really_asked_is_said_and_what_failed_of_it(
+def test_reports_asked_for_are_counted_with_their_failures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     two = replace(GOOD, latencies=array("q", [MS]), errors={"status 503": 1})

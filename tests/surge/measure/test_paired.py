@@ -99,7 +99,7 @@ FAST: dict[str, Any] = {"throughput": 9000.0}
         ({"b": {**FAST, "client_share": 1.0}, "a": {"client_share": 1.0}}, "its own limit on 04"),
     ],
 )
-def test_what_cannot_be_trusted_is_rejected_with_the_reason(
+def test_a_failed_check_rejects_the_comparison_with_its_reason(
     change: dict[str, Any], reason: str
 ) -> None:
     row = judged(**change)
@@ -193,7 +193,7 @@ def test_slices_alternate_and_the_order_is_swapped_between_starts(make: Make) ->
         assert row.verdict == "slower"
 
 
-def test_only_what_is_in_doubt_is_measured_once_more(
+def test_only_an_undecided_workload_gets_another_start(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = replace(paired.SCHEDULES["quick"], max_starts=3)
