@@ -39,7 +39,7 @@ Journey = Literal[*loads.JOURNEYS]  # type: ignore[valid-type]
 JOURNEYS = "What the shoppers do. " + "; ".join(
     f"{name}: {does}" for name, does in loads.JOURNEYS.items()
 )
-(FEW, SHORT), (MANY, LONG) = loads.usual("browse"), loads.usual("surge")
+(FEW, SHORT), (MANY, LONG) = loads.default_size("browse"), loads.default_size("surge")
 Which = Annotated[str, typer.Argument(metavar="NN", help="A checkpoint: 5, 05 or async.")]
 Full = Annotated[bool, typer.Option("--full", help="Measure longer, for numbers to publish.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -145,9 +145,9 @@ def load(
 ) -> None:
     """Send a crowd of Locust shoppers to a checkpoint."""
     step = find(which)
-    shoppers, seconds = loads.usual(journey)
+    shoppers, seconds = loads.default_size(journey)
     shoppers, seconds = users or shoppers, time or seconds
-    loads.check(journey, shoppers, seconds)
+    loads.validate(journey, shoppers, seconds)
     dataset.prepare("full", console)
     with System(step) as system:
         outcome = loads.run(system.url, journey, shoppers, seconds, ui, console)

@@ -22,7 +22,7 @@ from surge.count import counters
 from surge.crowd import runner, surge_shape
 from surge.exercise import predict as predictions, progress
 from surge.load.workloads import WORKLOADS
-from surge.measure import neighbours, paired
+from surge.measure import neighbours, paired, samples
 from surge.present import figures, surge_figure, themes
 from surge.results.rows import RECENT, Comparison, Row, record, rows
 from surge.results.wording import counted, number, sentence
@@ -51,8 +51,8 @@ if SCALE.size == "tiny":
     SCRATCH = tempfile.TemporaryDirectory(prefix="surge-")
     # A test must not touch what is the reader's, or another test's.
     workspace.WORK = Path(SCRATCH.name)
-    paired.PACES["quick"] = paired.Pace(
-        starts=1, enough=1, rounds=1, slice_seconds=0.03, warm_seconds=0.03
+    paired.SCHEDULES["quick"] = samples.Schedule(
+        max_starts=1, min_starts=1, rounds=1, slice_seconds=0.03, warmup_seconds=0.03
     )
     WORKLOADS.update({name: replace(found, connections=2) for name, found in WORKLOADS.items()})
     forks.enable()
@@ -159,7 +159,7 @@ def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     show(blocks.table(titles, lines))
 
 
-def surge(*steps: str, shoppers: int = surge_shape.HEIGHT) -> None:
+def surge(*steps: str, shoppers: int = surge_shape.PEAK_SHOPPERS) -> None:
     """Send the same surge to each of the steps, one after the other.
 
     Args:

@@ -5,9 +5,9 @@ from itertools import count
 from random import Random
 
 from surge.machine.machine import Machine
-from surge.measure.verdict import cost
+from surge.measure.cost import cost
 from surge.results.rows import ClaimRow, Comparison, Contract, Interval, Ratios, Row, Sample, Sides
-from surge.results.stats import verdict
+from surge.results.stats import decide
 
 MACHINE = Machine(
     cpu="Made-up 3000",
@@ -92,7 +92,7 @@ def comparison(
         effort="quick",
         ratio=Ratios(throughput=throughput, cost=costs, p99=p99),
         at_least=at_least,
-        verdict="cannot tell" if rejected else verdict(throughput),
+        verdict="cannot tell" if rejected else decide(throughput),
         rejected=rejected,
         tiers=Sides(a=before[2], b=after[2]),
         throughput=Sides(a=before[0], b=after[0]),

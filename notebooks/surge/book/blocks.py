@@ -31,7 +31,7 @@ from surge.book.ledger import ledger
 from surge.book.listings import cut, fenced
 from surge.book.pictures import Picture
 from surge.measure import ladder as ladders
-from surge.measure.verdict import cost, shop
+from surge.measure.cost import cost, shop_tiers
 from surge.results.rows import COMMITTED, Comparison, Sides, rows
 from surge.results.wording import counted, number, ratio, sentence
 
@@ -173,7 +173,7 @@ def sides(row: Comparison) -> str:
         ["99th percentile, ms", *both(row.p99_ms), of and ratio(of.p99)],
         ["CPU ms a request", *both(Sides(a=cost(tiers.a), b=cost(tiers.b))), of and ratio(of.cost)],
     ]
-    for tier in shop(tiers.a | tiers.b):
+    for tier in shop_tiers(tiers.a | tiers.b):
         spent = [number(side[tier]) if tier in side else None for side in (tiers.a, tiers.b)]
         lines.append([f"of it {tier}", *spent, None])
     return table(["", row.a, row.b, "ratio (95 % interval)"], lines)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from stack.checkpoint import find
 from stack.paths import ROOT
-from surge.measure import ladder, verdict
+from surge.measure import cost, ladder, pairs
 from surge.present import figures, themes
 from surge.results import stats, wording
 from surge.results.rows import COMMITTED, Comparison, Row, rows
@@ -44,7 +44,7 @@ class Picture:
         made = hashlib.sha256()
         for row in self.rows:
             made.update(row.model_dump_json().encode())
-        for module in (figures, verdict, ladder, stats, themes, wording):
+        for module in (figures, cost, pairs, ladder, stats, themes, wording):
             made.update(inspect.getsource(module).encode())
         return f"<!-- drawn from {made.hexdigest()[:16]} -->\n"
 

@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stack.paths import ROOT
 from surge.measure import ladder
+from surge.measure.cost import EXTERNAL_TIERS, cost
 from surge.measure.ladder import Step
-from surge.measure.verdict import ELSEWHERE, cost
 from surge.present import figures
 from surge.present.figures import Shape, Table
 from surge.present.themes import DARK, LIGHT, Theme, svg
@@ -61,7 +61,7 @@ def page(rows: Sequence[Row], folder: Path) -> str:
         promises=sum(row.passed for row in ladder.contracts(latest)),
         broken=sum(row.failed for row in ladder.contracts(latest)),
         runs=runs(latest),
-        elsewhere=ELSEWHERE,
+        elsewhere=EXTERNAL_TIERS,
         light=LIGHT,
         dark=DARK,
         wording=wording,

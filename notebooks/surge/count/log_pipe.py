@@ -1,4 +1,4 @@
-"""A log on a disk that stalls or crawls: a pipe, which holds some 64 kB, and a slow reader."""
+"""A log on a disk that stalls or is slow: a pipe, which holds some 64 kB, and a slow reader."""
 
 import os
 import threading
@@ -12,16 +12,18 @@ CHUNK = 4096
 
 
 class LogPipe:
-    """Give a service `path` as its log file; a context manager, left after the service has ended.
+    """A pipe whose `path` serves as the service's log file; a context manager.
+
+    It must outlive the service.
 
     Args:
-        rate: bytes a second that the disk takes; 0 takes none at all.
+        rate: bytes a second that the disk accepts; 0 accepts none at all.
     """
 
     def __init__(self, rate: float = 0) -> None:
         self.rate = rate
         self.written = b""
-        self._well = threading.Event()
+        self._recovered = threading.Event()
 
     def __enter__(self) -> Self:
         self._folder = TemporaryDirectory()
@@ -45,11 +47,11 @@ class LogPipe:
         self._folder.cleanup()
 
     def recover(self) -> None:
-        """From now on the disk takes everything."""
-        self._well.set()
+        """From now on the disk accepts everything."""
+        self._recovered.set()
 
     def finish(self) -> bytes:
-        """All that was written. The service must have ended, or be about to."""
+        """All that was written. The service must have ended, or end on its own."""
         self.recover()
         self._input.close()
         self._reader.join()
@@ -58,7 +60,7 @@ class LogPipe:
     def _read(self, output: FileIO) -> None:
         with output:
             if not self.rate:
-                self._well.wait()
+                self._recovered.wait()
             while chunk := output.read(CHUNK):
                 self.written += chunk
-                self._well.wait(len(chunk) / self.rate if self.rate else 0)
+                self._recovered.wait(len(chunk) / self.rate if self.rate else 0)

@@ -1,9 +1,8 @@
-"""The servers that a checkpoint's runs are counted on, started once for as many runs as can be.
+"""The servers that a checkpoint's claims are counted on, shared by as many runs as possible.
 
-Copying the dataset and starting servers takes longer than most runs. What makes a run exact is a
-service that has just started, on data that nobody has changed, and counters at zero. So the service
-starts anew for every run, while the servers beneath it stay; only a run that writes gets servers
-that nobody else will see.
+Copying the dataset and starting servers takes longer than most runs. A run is exact if the service
+has just started, the data is unchanged, and the counters are at zero. So the service starts anew
+for every run, while the servers beneath it stay. Only a run that writes gets servers of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,17 +17,17 @@ from surge.load.workloads import workload
 
 
 class Servers:
-    """What the claims of one checkpoint are counted on; a context manager.
+    """The servers for the claims of one checkpoint; a context manager.
 
     Args:
-        checkpoint: whose claims.
-        directory: other code than the checkpoint's.
+        checkpoint: the one that makes the claims.
+        directory: code to run in place of the checkpoint's.
     """
 
     def __init__(self, checkpoint: Checkpoint, directory: Path | None = None) -> None:
         self.checkpoint = checkpoint
         self.directory = directory
-        self._kept: dict[str, System] = {}
+        self._shared: dict[str, System] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -49,13 +48,13 @@ class Servers:
             with self._start(claim, environment) as system:
                 yield system
             return
-        about = {"size", "max_connections", "partners", "instances", "worker"}
-        alike = claim.model_dump_json(include=about)
-        if alike in self._kept:
-            self._kept[alike].restart_app(environment)
+        shape = {"size", "max_connections", "partners", "instances", "worker"}
+        key = claim.model_dump_json(include=shape)
+        if key in self._shared:
+            self._shared[key].restart_app(environment)
         else:
-            self._kept[alike] = self._stack.enter_context(self._start(claim, environment))
-        yield self._kept[alike]
+            self._shared[key] = self._stack.enter_context(self._start(claim, environment))
+        yield self._shared[key]
 
     def _start(self, claim: Claim, environment: Mapping[str, str]) -> System:
         return System(

@@ -1,9 +1,9 @@
 """What PostgreSQL itself counted of the service's work.
 
-Read by a role of its own, whose statements and connection are not the service's. Statements are
-exact as soon as they have ended. Sessions and scans are not: a backend hands those numbers in at
-most once a second, or after ten idle seconds, or when it ends. Reading early gives numbers that
-are stable and wrong; so they are read when the service's backends are gone.
+The counters are read by a role of its own, whose statements and connection are not the service's.
+Statements are exact as soon as they have ended. Sessions and scans are not: a backend hands those
+numbers in at most once a second, or after ten idle seconds, or when it ends. Reading early gives
+numbers that are stable and wrong, so they are read when the service's backends are gone.
 """
 
 import time
@@ -15,10 +15,11 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 
 from stack.system import System
+from surge.count.source import Counters, Load, Source
 from surge.machine.waiting import wait_until
 
-# What drivers ask the catalogue or set, once per connection, is not the service's work; and where
-# the service's role is ours as well, nor is what we ask here.
+# A driver's look-ups in the catalogue and its settings, once per connection, are not the service's
+# work. Nor are our own queries here, where the service's role is ours as well.
 OF_SERVICE: LiteralString = """
     userid = %s::regrole AND toplevel
     AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -44,7 +45,7 @@ TOTALS = """
 
 
 @dataclass(frozen=True)
-class Statements:
+class StatementTotals:
     """Totals over the service's statements."""
 
     calls: int
@@ -52,18 +53,21 @@ class Statements:
     blocks: int
 
 
-class Ledger:
-    """The server's books on the service's role, opened at zero; a context manager."""
+class StatementStats(Source):
+    """What the server counts of the service's role, from zero on (`pg_stat_statements`)."""
 
     def __init__(self, system: System) -> None:
+        super().__init__(system)
         self.url = system.instruments_url
         self.role = unquote(urlsplit(system.database_url).username or "")
 
     def __enter__(self) -> Self:
         self.connection = psycopg.connect(self.url, autocommit=True)
         self._wait("the service to finish its start", BUSY)
-        time.sleep(0.1)  # a backend whose client hung up needs a moment to hand in its numbers
-        self.connection.execute("SELECT pg_stat_force_next_flush()")  # our own session is old news
+        time.sleep(0.1)  # a backend hands in its numbers some time after its client hung up
+        self.connection.execute(
+            "SELECT pg_stat_force_next_flush()"
+        )  # our own session is not the run's
         self.connection.execute(RESET)
         self._before = self._totals()
         return self
@@ -76,14 +80,31 @@ class Ledger:
     ) -> None:
         self.connection.close()
 
-    def statements(self) -> Statements:
-        """What the service has asked since; waits until nothing is under way."""
+    def collect(self, load: Load) -> Counters:
+        """`sql.statements`, `sql.rows` and `sql.blocks`."""
+        totals = self.statements()
+        return {
+            "sql.statements": totals.calls / load.requests,
+            "sql.rows": totals.rows / load.requests,
+            "sql.blocks": totals.blocks / load.requests,
+        }
+
+    def collect_ended(self, load: Load, log: bytes) -> Counters:
+        """`sql.sessions` and `sql.seq_rows`."""
+        sessions, rows = self.sessions_and_scanned_rows()
+        return {"sql.sessions": sessions, "sql.seq_rows": rows / load.requests}
+
+    def statements(self) -> StatementTotals:
+        """The service's statements since then; waits until no transaction is open."""
         self._wait("the service's transactions to end", BUSY)
         calls, rows, blocks = self._row(STATEMENTS, self.role)
-        return Statements(int(calls), int(rows), int(blocks))
+        return StatementTotals(int(calls), int(rows), int(blocks))
 
     def sessions_and_scanned_rows(self) -> tuple[int, int]:
-        """Connections opened and rows read by sequential scans since. The service must be ended."""
+        """Connections opened and rows read by sequential scans since then.
+
+        The service must have ended.
+        """
         self._wait("the service's connections to close", BACKENDS)
         sessions, rows = self._totals()
         return sessions - self._before[0], rows - self._before[1]

@@ -1,4 +1,4 @@
-"""What a service tells of itself in a run: in its log, its metrics and its traces."""
+"""What the service reports about itself in a run: its log, its metrics and its traces."""
 
 import json
 import re
@@ -10,62 +10,66 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stack.stubs.client import fetch, port_of
 from stack.system import System
+from surge.count.source import Counters, Load, Source
 
 REQUEST = re.compile(rb"/(products|orders|reports)")
-"""In the log line of a request; a look at the readiness is none."""
+"""In the log line of a request; a readiness check does not count."""
 BUSINESS = ("/products", "/orders", "/reports")
 """How the routes of such requests begin."""
 DURATION = "http_server_request_duration_seconds"
 
 
-def log_counters(written: bytes, n: int) -> dict[str, float]:
-    """What the service's log says of `n` requests."""
-    lines = requests_in(written)
-    return {"log.lines": len(lines) / n, "log.request_ids": len(named(lines, "request_id")) / n}
+class Telemetry(Source):
+    """The service's log, and, where there is a trace receiver, its metrics and traces."""
+
+    def collect(self, load: Load) -> Counters:
+        """`metrics.requests`."""
+        if not self.system.traces_url:
+            return {}
+        requests = sum(map(requests_counted, self.system.urls))
+        return {"metrics.requests": requests / load.requests}
+
+    def collect_ended(self, load: Load, log: bytes) -> Counters:
+        """`log.*` and `traces.*`; service and workers send their last spans when they end."""
+        lines = request_lines(log)
+        counters: Counters = {
+            "log.lines": len(lines) / load.requests,
+            "log.request_ids": len(distinct_ids(lines, "request_id")) / load.requests,
+        }
+        if self.system.traces_url:
+            port = port_of(self.system.traces_url)
+            spans = json.loads(fetch(port, "/stats")[1])["spans"]
+            received = {trace["trace_id"] for trace in json.loads(fetch(port, "/traces")[1])}
+            logged = distinct_ids(lines, "trace_id")
+            counters["traces.spans"] = spans / load.requests
+            counters["traces.found"] = len(logged & received) / max(len(logged), 1)
+        return counters
 
 
-def metric_counters(system: System, n: int) -> dict[str, float]:
-    """How many of `n` requests the instances say they have answered; ask before they end."""
-    if not system.traces_url:
-        return {}
-    return {"metrics.requests": sum(map(answered, system.urls)) / n}
-
-
-def trace_counters(system: System, written: bytes, n: int) -> dict[str, float]:
-    """What the receiver has of `n` requests; service and worker send the last when they end."""
-    if not system.traces_url:
-        return {}
-    port = port_of(system.traces_url)
-    spans = json.loads(fetch(port, "/stats")[1])["spans"]
-    kept = {trace["trace_id"] for trace in json.loads(fetch(port, "/traces")[1])}
-    said = named(requests_in(written), "trace_id")
-    return {"traces.spans": spans / n, "traces.found": len(said & kept) / max(len(said), 1)}
-
-
-def requests_in(written: bytes) -> list[bytes]:
+def request_lines(log: bytes) -> list[bytes]:
     """The lines of a log that are about requests."""
-    return [line for line in written.splitlines() if REQUEST.search(line)]
+    return [line for line in log.splitlines() if REQUEST.search(line)]
 
 
-def named(lines: list[bytes], what: str) -> set[str]:
-    """The different ids of a kind in those lines that are JSON."""
+def distinct_ids(lines: list[bytes], field: str) -> set[str]:
+    """The different values of an id in those lines that are JSON."""
     ids = set()
     for line in lines:
-        with suppress(ValueError, TypeError, KeyError):  # of another form: no id
-            ids.add(json.loads(line)[what])
+        with suppress(ValueError, TypeError, KeyError):  # not JSON, or without the id
+            ids.add(json.loads(line)[field])
     return ids
 
 
-def numbers(system: System) -> Counter[tuple[str, ...]]:
-    """What all instances tell together; see `told`."""
-    return told(*(f"{url}/metrics" for url in system.urls))
+def scrape_instances(system: System) -> Counter[tuple[str, ...]]:
+    """The metrics of all instances together; see `scrape`."""
+    return scrape(*(f"{url}/metrics" for url in system.urls))
 
 
-def told(*urls: str) -> Counter[tuple[str, ...]]:
-    """All samples of these /metrics, by name and values of labels, added up.
+def scrape(*urls: str) -> Counter[tuple[str, ...]]:
+    """The samples of several /metrics, added up by name and label values.
 
     Raises:
-        httpx2.HTTPStatusError: one of them does not show any.
+        httpx2.HTTPStatusError: one of them does not show its metrics.
     """
     sums: Counter[tuple[str, ...]] = Counter()
     for url in urls:
@@ -76,8 +80,8 @@ def told(*urls: str) -> Counter[tuple[str, ...]]:
     return sums
 
 
-def answered(url: str) -> float:
-    """The business requests that an instance has counted; none if it shows no metrics."""
+def requests_counted(url: str) -> float:
+    """The business requests that an instance has counted; 0 if it shows no metrics."""
     status, text = fetch(port_of(url), "/metrics")
     if status != 200:
         return 0

@@ -1,7 +1,7 @@
 """The crowd: what shoppers do. `surge.crowd.runner` runs this file in a process of its own.
 
-A task is one request: when the time is up, Locust waits for one answer of every shopper, and no
-slow answer is lost from the statistics by cutting it off.
+A task is one request. At the end Locust waits for the task that each shopper is in, so no slow
+answer is missing from the statistics.
 """
 
 import random
@@ -13,26 +13,26 @@ from locust import FastHttpUser, LoadTestShape, SequentialTaskSet, between, even
 
 from stack.seed.data import CATEGORIES
 from surge.crowd.runner import BUSY, CONFUSED, PATIENCE
-from surge.crowd.surge_shape import TIMES
+from surge.crowd.surge_shape import SURGE_FACTOR
 
-# Locust looks at its own CPU every ten seconds, which a short run may never see.
+# Locust checks its own CPU use every ten seconds: too late for a short run.
 locust.runners.CPU_MONITOR_INTERVAL = 2.0
 
 SMALLEST_SHOP = 1_000  # these product ids exist in every size of the dataset
 ON_SALE = range(1, 21)
-THE_ONE_EVERYBODY_TALKS_ABOUT = 7
+VIRAL_PRODUCT = 7
 
 pick = random.choice
 
 
 class Shopper(FastHttpUser):
-    """Somebody with a browser, who gives up after a while."""
+    """A person with a browser, who gives up after a while."""
 
     abstract = True
     wait_time = between(0.5, 1.5)
     network_timeout = connection_timeout = PATIENCE
     surges: ClassVar[bool] = False
-    """Whether nine of ten arrive together, after a calm third of the time."""
+    """Whether nine of ten shoppers arrive together, after a calm third of the time."""
 
 
 class Walk(SequentialTaskSet):
@@ -41,13 +41,13 @@ class Walk(SequentialTaskSet):
     product = 1
 
     def read(self, path: str, name: str) -> Any:
-        """The JSON at `path`; None when the answer is not a good one, which Locust counts."""
+        """The JSON at `path`; None for any status but 200, which Locust counts as a failure."""
         answer = self.client.get(path, name=name)
         return answer.json() if answer.status_code == 200 else None
 
 
 class Browse(Shopper):
-    """Leafs through a category and opens what looks nice."""
+    """Leafs through a category and opens a product that looks nice."""
 
     @task
     class _Walk(Walk):
@@ -71,24 +71,24 @@ class Browse(Shopper):
 
 
 class Viral(Shopper):
-    """Follows the link that everybody follows, and looks whether any are left."""
+    """Follows the link that everybody follows, and checks whether any are left."""
 
     surges = True
 
     @task(4)
     def open(self) -> None:
         """Open the one product."""
-        self.client.get(f"/products/{THE_ONE_EVERYBODY_TALKS_ABOUT}", name="/products/{id}")
+        self.client.get(f"/products/{VIRAL_PRODUCT}", name="/products/{id}")
 
     @task
     def stock(self) -> None:
         """See how many are left."""
-        path = f"/products/{THE_ONE_EVERYBODY_TALKS_ABOUT}/stock"
+        path = f"/products/{VIRAL_PRODUCT}/stock"
         self.client.get(path, name="/products/{id}/stock")
 
 
 class Sale(Shopper):
-    """Came for the sale: looks, buys, reads the receipt."""
+    """Comes for the sale: looks, buys, reads the receipt."""
 
     wait_time = between(0.1, 0.5)
 
@@ -112,7 +112,7 @@ class Sale(Shopper):
                 if got.status_code == 201:
                     self.receipt = got.headers["Location"]
                 elif got.status_code == 409:
-                    got.success()  # sold out: a right answer, only not a happy one
+                    got.success()  # sold out is a correct answer
 
         @task
         def keep_receipt(self) -> None:
@@ -121,7 +121,7 @@ class Sale(Shopper):
 
 
 class Offers(Shopper):
-    """Opens a product and asks what the partners want for it."""
+    """Opens a product and asks for the partners' prices."""
 
     @task
     class _Walk(Walk):
@@ -136,7 +136,7 @@ class Offers(Shopper):
 
 
 class Crowd(LoadTestShape):
-    """Everybody at once; in a journey that surges, a tenth of them first."""
+    """All shoppers at once; in a journey that surges, a tenth of them first."""
 
     use_common_options = True
 
@@ -149,13 +149,13 @@ class Crowd(LoadTestShape):
         if passed >= seconds:
             return None
         if environment.user_classes[0].surges and passed < seconds / 3:
-            users = max(1, users // TIMES)
+            users = max(1, users // SURGE_FACTOR)
         return users, users
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
-def confess(environment: Any, **_: object) -> None:
-    """Say by the exit status what makes the numbers worthless."""
+def set_exit_status(environment: Any, **_: object) -> None:
+    """Report by the exit status what makes the numbers worthless."""
     if environment.runner.cpu_warning_emitted:
         environment.process_exit_code = BUSY
     elif environment.runner.exceptions:

@@ -1,7 +1,7 @@
-"""Locust journeys against a service: a crowd of shoppers, and what they had to wait.
+"""Locust journeys against a service: a crowd of shoppers, and how long they had to wait.
 
 Locust replaces the standard library's sockets when it is imported, so it runs as a process of its
-own. It says how a crowd fares; for ratios there is the paired probe, which sees more.
+own. It shows how a crowd fares; for ratios there is `surge.measure.paired`, which sees more.
 """
 
 import json
@@ -20,9 +20,9 @@ from stack.host.account import account
 from stack.processes.ports import free_port, is_free
 from stack.processes.run import Child, Run
 from surge.crowd import timeline
-from surge.crowd.surge_shape import HEIGHT, SECONDS, phases
+from surge.crowd.surge_shape import PEAK_SHOPPERS, SECONDS, phases
 from surge.crowd.timeline import Timeline
-from surge.results.percentiles import within
+from surge.results.percentiles import histogram_percentile
 
 JOURNEYS = {
     "browse": "leafs through categories and opens products",
@@ -32,9 +32,9 @@ JOURNEYS = {
     "surge": "all of these; in the middle third of the time ten times as many of them",
 }
 PATIENCE = 10
-"""Seconds after which a shopper gives up; it counts as a failure."""
+"""Seconds after which a shopper gives up, which counts as a failure."""
 LINGER_SECONDS = 60
-"""How long Locust's page stays after the run, to be looked at."""
+"""How long Locust's page stays after the run."""
 
 # Exit statuses of our locustfile. Locust itself ends with 0, or with 1 when a request failed.
 BUSY, CONFUSED = 3, 4
@@ -45,8 +45,8 @@ REJECTED = {
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One kind of request of a journey, or all of them together."""
+class RequestStats:
+    """One kind of request of a journey, or all of them together, as Locust counted them."""
 
     name: str
     requests: int
@@ -57,33 +57,33 @@ class Visit:
 
     def percentile(self, percent: float) -> int | None:
         """The time within which this share of the answers came; None without answers."""
-        return within(self.times, percent)
+        return histogram_percentile(self.times, percent)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a crowd met."""
+    """How a crowd fared."""
 
     journey: str
     users: int
     seconds: int
-    visits: list[Visit]
-    total: Visit
+    requests: list[RequestStats]
+    total: RequestStats
     rejected: str | None
     timeline: Timeline | None = None
-    """What happened when, in a surge."""
+    """Only of a surge."""
 
 
-def usual(journey: str) -> tuple[int, int]:
-    """How many shoppers come, and for how many seconds, when nobody says otherwise."""
-    return (HEIGHT, SECONDS) if journey == "surge" else (50, 20)
+def default_size(journey: str) -> tuple[int, int]:
+    """How many shoppers come by default, and for how many seconds."""
+    return (PEAK_SHOPPERS, SECONDS) if journey == "surge" else (50, 20)
 
 
-def check(journey: str, users: int, seconds: int) -> None:
-    """Say no before anything is started.
+def validate(journey: str, users: int, seconds: int) -> None:
+    """Check the arguments before anything is started.
 
     Raises:
-        StackError: there is no such journey, or no time for it.
+        StackError: there is no such journey, or too little time for it.
     """
     if journey not in JOURNEYS:
         raise StackError(f"There is no journey {journey!r}. Choose one of {', '.join(JOURNEYS)}.")
@@ -92,22 +92,22 @@ def check(journey: str, users: int, seconds: int) -> None:
 
 
 def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Console) -> Outcome:
-    """Send a crowd to `url` and wait until it is gone.
+    """Send a crowd to `url` and wait until it has left.
 
     Args:
         url: the service.
         journey: one of `JOURNEYS`.
-        users: how many shoppers; in a surge, at its height.
+        users: how many shoppers; in a surge, at its peak.
         seconds: for how long they keep coming.
         ui: offer Locust's own page meanwhile, and for a minute afterwards.
         console: where the page's address is printed.
 
     Raises:
-        StackError: there is no such journey, no time for it, or Locust failed.
+        StackError: there is no such journey, too little time for it, or Locust failed.
     """
-    check(journey, users, seconds)
-    who = account()
-    crowd = Run(who.home, who)
+    validate(journey, users, seconds)
+    user = account()
+    crowd = Run(user.home, user)
     try:
         port = free_port() if ui else 0
         child = crowd.start("locust", _command(url, journey, users, seconds, port))
@@ -123,8 +123,8 @@ def run(url: str, journey: str, users: int, seconds: int, ui: bool, console: Con
         entries = json.loads((crowd.directory / "stats.json").read_bytes())
         met = outcome(journey, users, seconds, entries, status)
         if journey == "surge":
-            asks = timeline.read(crowd.directory / timeline.NOTES)
-            met = replace(met, timeline=Timeline(users, seconds, asks))
+            requests = timeline.read(crowd.directory / timeline.FILE)
+            met = replace(met, timeline=Timeline(users, seconds, requests))
     finally:
         crowd.close()
     return met
@@ -134,12 +134,12 @@ def outcome(
     journey: str, users: int, seconds: int, entries: list[dict[str, Any]], status: int
 ) -> Outcome:
     """Read Locust's statistics and exit status."""
-    visits = [_visit(f"{entry['method']} {entry['name']}", [entry]) for entry in entries]
-    total = _visit("all", entries)
+    requests = [_stats(f"{entry['method']} {entry['name']}", [entry]) for entry in entries]
+    total = _stats("all", entries)
     rejected = REJECTED.get(status)
     if total.requests == total.failures:
         rejected = "not one request got a good answer."
-    return Outcome(journey, users, seconds, visits, total, rejected)
+    return Outcome(journey, users, seconds, requests, total, rejected)
 
 
 def _command(url: str, journey: str, users: int, seconds: int, port: int) -> list[str]:
@@ -167,14 +167,14 @@ def _wait(child: Child, seconds: float) -> int:
         raise StackError(f"Locust did not end. Its last words:\n{child.log_tail()}") from None
 
 
-def _visit(name: str, entries: list[dict[str, Any]]) -> Visit:
+def _stats(name: str, entries: list[dict[str, Any]]) -> RequestStats:
     times: Counter[int] = Counter()
     for entry in entries:
         times.update({int(time): count for time, count in entry["response_times"].items()})
     requests = sum(entry["num_requests"] for entry in entries)
     began = min((entry["start_time"] for entry in entries), default=0.0)
     ended = max((entry["last_request_timestamp"] or 0.0 for entry in entries), default=0.0)
-    return Visit(
+    return RequestStats(
         name=name,
         requests=requests,
         failures=sum(entry["num_failures"] for entry in entries),

@@ -1,7 +1,7 @@
 """The crowd of a surge. `surge.crowd.runner` runs this file in a process of its own.
 
-Who comes when a shop is in everybody's mouth: most follow the link, some look around, a few
-compare prices, a few buy. They do what they do in the journeys of their own.
+It mixes the shoppers of the other journeys as a shop meets them when everybody talks about it: most
+follow the link, some look around, a few compare prices, a few buy.
 """
 
 from pathlib import Path
@@ -11,9 +11,10 @@ from locust import LoadTestShape, events
 
 from surge.crowd import locustfile, timeline
 from surge.crowd.surge_shape import shoppers
-from surge.crowd.timeline import Ask
+from surge.crowd.timeline import TimedRequest
 
-# Locust sends every kind of shopper that this module names, so the journeys are named only here.
+# Locust sends every kind of shopper that a locustfile defines or imports. So this one imports the
+# module of the others, not their classes.
 
 
 class Viral(locustfile.Viral):
@@ -55,15 +56,15 @@ class Surge(LoadTestShape):
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def take_notes(environment: Any, **_: object) -> None:
-    """Note every request by the shape's own clock, and write the notes down at the end."""
-    asks: list[Ask] = []
+def record_requests(environment: Any, **_: object) -> None:
+    """Record every request by the shape's own clock, and write the records at the end."""
+    requests: list[TimedRequest] = []
 
-    def note(response_time: float, exception: Exception | None, **_: object) -> None:
-        answered = environment.shape_class.get_run_time()
-        asks.append(Ask(answered - response_time / 1000, response_time, exception is not None))
+    def record(response_time: float, exception: Exception | None, **_: object) -> None:
+        sent = environment.shape_class.get_run_time() - response_time / 1000
+        requests.append(TimedRequest(sent, response_time, exception is not None))
 
     hooks = environment.events
-    hooks.request.add_listener(note)
-    hooks.test_start.add_listener(lambda **_: asks.clear())  # Locust's page can start another run
-    hooks.quit.add_listener(lambda **_: timeline.write(asks, Path(timeline.NOTES)))
+    hooks.request.add_listener(record)
+    hooks.test_start.add_listener(lambda **_: requests.clear())  # Locust's page can start a new run
+    hooks.quit.add_listener(lambda **_: timeline.write(requests, Path(timeline.FILE)))

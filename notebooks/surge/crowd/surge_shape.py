@@ -1,22 +1,22 @@
 """The shape of a surge: calm, within a second ten times as many shoppers, calm again.
 
-Load testing calls this a spike test. It asks two things: what becomes of the shoppers while there
-are too many of them, and how soon the service is well again when they have left.
+Load testing calls this a spike test. It answers two questions: what do shoppers meet while there
+are too many of them, and how soon does the service recover when they have left?
 """
 
 from dataclasses import dataclass
 
 from stack.errors import StackError
 
-HEIGHT, SECONDS = 200, 30
-"""How many shoppers and how long, for those who do not say."""
-TIMES = 10
+PEAK_SHOPPERS, SECONDS = 200, 30
+"""How many shoppers and how long, by default."""
+SURGE_FACTOR = 10
 NAMES = ["calm", "surge", "calm after"]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the time, in seconds since the first shopper came, and how many are there."""
+    """A part of the time, in seconds since the first shopper came, and its number of shoppers."""
 
     name: str
     begins: int
@@ -29,8 +29,12 @@ class Phase:
         return f"{self.name}, {self.shoppers:,} shopper{'s' * (self.shoppers != 1)}"
 
 
-def phases(height: int, seconds: int) -> list[Phase]:
-    """The three phases of a surge that is so high and takes so long, each a third of the time.
+def phases(peak: int, seconds: int) -> list[Phase]:
+    """The three phases of a surge, each a third of the time.
+
+    Args:
+        peak: how many shoppers there are in the middle phase.
+        seconds: how long the surge takes.
 
     Raises:
         StackError: there is no time for three phases.
@@ -38,14 +42,14 @@ def phases(height: int, seconds: int) -> list[Phase]:
     if seconds < len(NAMES):
         raise StackError("A surge takes 3 seconds at least: calm, surge, calm after.")
     edges = [seconds * place // len(NAMES) for place in range(len(NAMES) + 1)]
-    calm = max(1, height // TIMES)
+    calm = max(1, peak // SURGE_FACTOR)
     return [
-        Phase(name, begins, ends, height if name == "surge" else calm)
+        Phase(name, begins, ends, peak if name == "surge" else calm)
         for name, begins, ends in zip(NAMES, edges, edges[1:], strict=False)
     ]
 
 
-def shoppers(height: int, seconds: int, passed: float) -> int | None:
-    """How many shoppers there should be after so many seconds; None when all is over."""
-    left = (phase.shoppers for phase in phases(height, seconds) if passed < phase.ends)
-    return next(left, None)
+def shoppers(peak: int, seconds: int, passed: float) -> int | None:
+    """How many shoppers there should be after so many seconds; None at the end of the surge."""
+    current = (phase.shoppers for phase in phases(peak, seconds) if passed < phase.ends)
+    return next(current, None)

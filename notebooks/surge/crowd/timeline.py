@@ -1,8 +1,8 @@
-"""What happened when: every request of a crowd, cut into seconds.
+"""A surge over time: every request of a crowd, by the second.
 
-Locust's own history keeps two digits of a time and looks back over ten seconds, which blurs a
-surge. So every request is noted. It belongs, with its wait and its failure, to the second in which
-it was asked; an answer belongs to the second in which it came.
+Locust's own history keeps two digits of a time and averages over ten seconds, which blurs a surge.
+So every request is recorded. A request, with its wait and its failure, belongs to the second in
+which it was sent; an answer belongs to the second in which it came.
 """
 
 import json
@@ -15,78 +15,78 @@ from typing import NamedTuple
 from surge.crowd.surge_shape import Phase, phases
 from surge.results.stats import percentile
 
-NOTES = "asks.json"
-"""The file in which the crowd of a surge notes its requests."""
+FILE = "requests.json"
+"""Where the crowd of a surge records its requests."""
 
 
-class Ask(NamedTuple):
+class TimedRequest(NamedTuple):
     """One request of a shopper."""
 
     second: float
-    """When it was asked, in seconds since the first shopper came."""
+    """When it was sent, in seconds since the first shopper came."""
     milliseconds: float
     """How long the shopper waited: for the answer, or before giving up."""
     failed: bool
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """How the requests that were asked in some seconds fared."""
+class Window:
+    """How the requests that were sent in some seconds fared."""
 
     begins: int
     ends: int
     requests: int
     failed: int
     answered: float
-    """Good answers that came in these seconds, a second."""
+    """Good answers that came in these seconds, per second."""
     p50: float | None
-    """In milliseconds; None when nobody asked. Who gave up waited too, and is counted."""
+    """In milliseconds; None without requests. The wait of a shopper who gave up counts, too."""
     p99: float | None
 
 
 class Timeline:
     """A surge, second by second."""
 
-    def __init__(self, height: int, seconds: int, asks: Iterable[Ask]) -> None:
+    def __init__(self, peak: int, seconds: int, requests: Iterable[TimedRequest]) -> None:
         self.seconds = seconds
-        self.phases = phases(height, seconds)
-        self._asked: list[list[Ask]] = [[] for _ in range(seconds)]
-        self._came: Counter[int] = Counter()
-        for ask in asks:
-            # Locust looks at the clock once a second, so a few still ask when the time is up.
-            self._asked[min(int(ask.second), seconds - 1)].append(ask)
-            if not ask.failed:
-                self._came[int(ask.second + ask.milliseconds / 1000)] += 1
+        self.phases = phases(peak, seconds)
+        self._sent: list[list[TimedRequest]] = [[] for _ in range(seconds)]
+        self._answered: Counter[int] = Counter()
+        for request in requests:
+            # Locust checks the time once a second, so a few requests come after the end.
+            self._sent[min(int(request.second), seconds - 1)].append(request)
+            if not request.failed:
+                self._answered[int(request.second + request.milliseconds / 1000)] += 1
 
-    def stretch(self, begins: int, ends: int) -> Stretch:
-        """Some whole seconds of it, from `begins` up to `ends`."""
-        asked = [ask for second in self._asked[begins:ends] for ask in second]
-        waits = [ask.milliseconds for ask in asked]
-        came = sum(self._came[second] for second in range(begins, ends))
-        return Stretch(
+    def window(self, begins: int, ends: int) -> Window:
+        """Some whole seconds, from `begins` up to `ends`."""
+        sent = [request for second in self._sent[begins:ends] for request in second]
+        waits = [request.milliseconds for request in sent]
+        answered = sum(self._answered[second] for second in range(begins, ends))
+        return Window(
             begins=begins,
             ends=ends,
-            requests=len(asked),
-            failed=sum(ask.failed for ask in asked),
-            answered=came / (ends - begins),
+            requests=len(sent),
+            failed=sum(request.failed for request in sent),
+            answered=answered / (ends - begins),
             p50=percentile(waits, 50) if waits else None,
             p99=percentile(waits, 99) if waits else None,
         )
 
-    def cut(self, begins: int, ends: int, step: int = 1) -> list[Stretch]:
-        """The same, in pieces of so many seconds."""
-        return [self.stretch(at, min(at + step, ends)) for at in range(begins, ends, step)]
+    def windows(self, begins: int, ends: int, step: int = 1) -> list[Window]:
+        """The same seconds in windows of `step` each."""
+        return [self.window(at, min(at + step, ends)) for at in range(begins, ends, step)]
 
-    def by_phase(self) -> list[tuple[Phase, Stretch]]:
-        """Every phase, with how the requests asked in it fared."""
-        return [(phase, self.stretch(phase.begins, phase.ends)) for phase in self.phases]
-
-
-def write(asks: Iterable[Ask], path: Path) -> None:
-    """Keep requests in a file."""
-    path.write_text(json.dumps(list(asks)), encoding="utf-8")
+    def by_phase(self) -> list[tuple[Phase, Window]]:
+        """Every phase, and how the requests that were sent in it fared."""
+        return [(phase, self.window(phase.begins, phase.ends)) for phase in self.phases]
 
 
-def read(path: Path) -> list[Ask]:
-    """The requests kept in a file."""
-    return [Ask(*ask) for ask in json.loads(path.read_bytes())]
+def write(requests: Iterable[TimedRequest], path: Path) -> None:
+    """Write requests to a file."""
+    path.write_text(json.dumps(list(requests)), encoding="utf-8")
+
+
+def read(path: Path) -> list[TimedRequest]:
+    """The requests in a file."""
+    return [TimedRequest(*values) for values in json.loads(path.read_bytes())]

@@ -1,7 +1,7 @@
 """Predictions: the reader's answer first, then the truth from the reader's own machine."""
 
 from stack.checkpoint import Checkpoint, Prediction, previous
-from surge.measure.verdict import cost
+from surge.measure.cost import cost
 from surge.results.rows import ClaimRow, Comparison, Row
 
 

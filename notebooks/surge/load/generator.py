@@ -1,11 +1,11 @@
-"""The load probe: a process of its own, so that what the load costs is not mixed with anything.
+"""The load generator: a process of its own, so that its work is not mixed with the service's.
 
 It reads plans and writes results, a line of JSON each:
 
     python -m surge.load.generator <<< '{"urls": ["http://127.0.0.1:8000"], "workload": "detail",
                               "connections": 16, "seconds": 5}'
 
-Streams of requests go on from plan to plan, so a probe never repeats an order, or a cold id
+A stream of requests goes on from plan to plan. So no order is ever sent twice, and no cold id
 before all others had their turn.
 """
 
@@ -24,14 +24,15 @@ import uvloop
 
 from stack.errors import StackError
 from stack.seed.data import Size
+from surge.load.closed_loop import ClosedLoop
 from surge.load.http1 import Request
-from surge.load.loops import Closed, Open
+from surge.load.open_loop import OpenLoop
 from surge.load.plan import Plan, Result
 from surge.load.workloads import workload
 
 
-class Probe:
-    """A running probe process; a context manager."""
+class LoadGenerator:
+    """A running load generator, as its parent sees it; a context manager."""
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
@@ -39,7 +40,7 @@ class Probe:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # a Ctrl-C is for us; the probe ends when we do
+            start_new_session=True,  # a Ctrl-C reaches only us, and we end it in __exit__
         )
         return self
 
@@ -54,31 +55,31 @@ class Probe:
 
     @property
     def pid(self) -> int:
-        """The process id: the probe is the client's tier."""
+        """The process id: the load generator is the client's tier."""
         return self.process.pid
 
     def run(self, plan: Plan) -> Result:
         """Carry out a plan.
 
         Raises:
-            StackError: there is no such workload, or the probe ended before its answer.
+            StackError: there is no such workload, or the process ended before its result.
         """
         workload(plan.workload)
-        to, back = self.process.stdin, self.process.stdout
-        assert to is not None
-        assert back is not None
-        with suppress(BrokenPipeError):  # it has ended; the missing answer says so
-            to.write(plan.line() + "\n")
-            to.flush()
-        line = back.readline()
+        plans, results = self.process.stdin, self.process.stdout
+        assert plans is not None
+        assert results is not None
+        with suppress(BrokenPipeError):  # the process has ended; the missing result says so
+            plans.write(plan.to_json() + "\n")
+            plans.flush()
+        line = results.readline()
         if not line:
-            raise StackError("The load probe ended before its answer; see its words above.")
-        return Result.read(line)
+            raise StackError("The load generator ended before its result; see its output above.")
+        return Result.from_json(line)
 
 
 async def drive(plan: Plan, requests: Iterator[Request], allowed: frozenset[int]) -> Result:
-    """Carry out a plan in this process, with the garbage collector held back."""
-    loop = (Open if plan.rate else Closed)(plan, requests, allowed)
+    """Carry out a plan in this process, with the garbage collector switched off."""
+    loop = (OpenLoop if plan.rate else ClosedLoop)(plan, requests, allowed)
     gc.collect()
     gc.disable()
     cpu = time.process_time()
@@ -91,7 +92,7 @@ async def drive(plan: Plan, requests: Iterator[Request], allowed: frozenset[int]
         statuses=dict(loop.statuses),
         errors=dict(loop.errors),
         body_bytes=loop.body_bytes,
-        connections_opened=sum(lane.opened for lane in loop.lanes),
+        connections_opened=sum(connection.opened for connection in loop.connections),
         latencies=loop.latencies,
         digests=loop.digests,
         cpu_seconds=time.process_time() - cpu,
@@ -99,7 +100,7 @@ async def drive(plan: Plan, requests: Iterator[Request], allowed: frozenset[int]
 
 
 def main() -> None:
-    """Answer plans until nobody asks any more."""
+    """Carry out plans until standard input ends."""
 
     @cache
     def stream(name: str, size: Size, seed: int) -> Iterator[Request]:
@@ -107,10 +108,10 @@ def main() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for line in sys.stdin:
-            plan = Plan.read(line)
+            plan = Plan.from_json(line)
             requests = stream(plan.workload, plan.size, plan.seed)
             allowed = workload(plan.workload).allowed
-            print(runner.run(drive(plan, requests, allowed)).line(), flush=True)
+            print(runner.run(drive(plan, requests, allowed)).to_json(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection of the probe: sends a prepared request, reports what came back.
+"""One HTTP/1.1 connection of the load generator: sends prepared requests, one at a time.
 
 Parsing is httptools' (the C parser of Node.js), so Content-Length, chunked bodies and
 `Connection: close` follow the standard, and no Python runs per header.
@@ -11,51 +11,54 @@ from typing import NamedTuple, cast
 
 import httptools
 
+RECONNECT_SECONDS = 0.01
+"""Before a refused connection is tried again: soon, but not as fast as the processor can."""
+
 
 class Request(NamedTuple):
-    """A request as it goes over the wire, and, for a walk, what to ask after its answer."""
+    """A request as it goes over the wire; in a walk, `follow` makes the next from its response."""
 
     raw: bytes
     follow: "Callable[[bytes], Request | None] | None" = None
 
 
-class Answer(NamedTuple):
-    """How a request ended: with a complete answer, or with an `error` and status 0."""
+class Response(NamedTuple):
+    """How a request ended: with a complete response, or with an `error` and status 0."""
 
     request: Request
     intended: int
-    """When it was meant to go out, on the nanosecond clock."""
+    """When the request was due, on the nanosecond clock."""
     ended: int
     status: int
     size: int
     body: bytes | None
-    """Kept only where somebody wants it: for a walk, or a sample."""
+    """None unless something will read it: the next step of a walk, or a digest."""
     error: str | None
 
 
-class Lane(asyncio.Protocol):
-    """A connection that carries one request at a time and is reopened when the server closes it.
+class Connection(asyncio.Protocol):
+    """Carries one request at a time, and is reopened after the server has closed it.
 
     Args:
         address: host and port.
-        answered: called once for every request, with how it ended; the lane is free again then.
-        keep_bodies: hand over the body of every answer, not only in walks.
+        on_response: called once for every request, with how it ended; the connection is idle then.
+        keep_bodies: hand over the body of every response, not only in walks.
     """
 
     def __init__(
         self,
         address: tuple[str, int],
-        answered: "Callable[[Lane, Answer], None]",
+        on_response: "Callable[[Connection, Response], None]",
         keep_bodies: bool = False,
     ) -> None:
         self.address = address
-        self.answered = answered
+        self.on_response = on_response
         self.keep_bodies = keep_bodies
         self.opened = 0
         self.request: Request | None = None
         self.intended = 0
         self._transport: asyncio.Transport | None = None
-        self._ended: Answer | None = None
+        self._response: Response | None = None
 
     async def open(self) -> None:
         """Connect."""
@@ -65,23 +68,23 @@ class Lane(asyncio.Protocol):
         """Send a request, on a new connection if there is none."""
         self.request, self.intended = request, intended
         self._size, self._body = 0, bytearray()
-        self._keeps = self.keep_bodies or request.follow is not None
+        self._keep_body = self.keep_bodies or request.follow is not None
         if self._transport is None:
             self._opening = asyncio.ensure_future(self._open_and_send(request))
         else:
             self._transport.write(request.raw)
 
-    def give_up(self, error: str) -> None:
+    def fail(self, error: str) -> None:
         """End the request under way, and the connection, which can carry no other."""
         if self._transport is None:
             self._opening.cancel()
-            self._end(self._answer(0, error))
+            self._finish(self._make_response(0, error))
         else:
-            self._ended = self._answer(0, error)
+            self._response = self._make_response(0, error)
             self._transport.abort()
 
     def close(self) -> None:
-        """Close the connection of an idle lane."""
+        """Close the connection while it is idle."""
         if self._transport is not None:
             self._transport.close()
 
@@ -89,19 +92,19 @@ class Lane(asyncio.Protocol):
         try:
             await self.open()
         except OSError:
-            await asyncio.sleep(0.01)  # nobody listens: ask again, but not as fast as we can
-            self._end(self._answer(0, "refused"))
+            await asyncio.sleep(RECONNECT_SECONDS)
+            self._finish(self._make_response(0, "refused"))
         else:
             cast(asyncio.Transport, self._transport).write(request.raw)
 
-    def _answer(self, status: int, error: str | None) -> Answer:
+    def _make_response(self, status: int, error: str | None) -> Response:
         request = cast(Request, self.request)
-        body = bytes(self._body) if self._keeps else None
-        return Answer(request, self.intended, perf_counter_ns(), status, self._size, body, error)
+        body = bytes(self._body) if self._keep_body else None
+        return Response(request, self.intended, perf_counter_ns(), status, self._size, body, error)
 
-    def _end(self, answer: Answer) -> None:
-        self.request = self._ended = None
-        self.answered(self, answer)
+    def _finish(self, response: Response) -> None:
+        self.request = self._response = None
+        self.on_response(self, response)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -113,30 +116,30 @@ class Lane(asyncio.Protocol):
         """Called by asyncio."""
         transport = cast(asyncio.Transport, self._transport)
         if self.request is None:
-            transport.abort()  # nobody asked; whatever it is, the next answer is not behind it
+            transport.abort()  # unrequested bytes: the next response could not be told from them
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self.give_up("malformed")
-        # If the connection ends with this answer, the lane is free when it is gone.
-        if self._ended is not None and not transport.is_closing():
-            self._end(self._ended)
+            self.fail("malformed")
+        # A closing connection reports its response in connection_lost, when it can be reopened.
+        if self._response is not None and not transport.is_closing():
+            self._finish(self._response)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by asyncio."""
         self._transport = None
         if self.request is not None:
-            self._end(self._ended or self._answer(0, "dropped"))
+            self._finish(self._response or self._make_response(0, "dropped"))
 
     def on_body(self, data: bytes) -> None:
         """Called by the parser."""
         self._size += len(data)
-        if self._keeps:
+        if self._keep_body:
             self._body += data
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
-        self._ended = self._answer(self._parser.get_status_code(), None)
+        self._response = self._make_response(self._parser.get_status_code(), None)
         if not self._parser.should_keep_alive():
             cast(asyncio.Transport, self._transport).close()

@@ -1,4 +1,4 @@
-"""What the probe is asked and what it answers: one line of JSON each."""
+"""What the load generator is told to do, and what it reports: one line of JSON each."""
 
 import json
 import sys
@@ -10,20 +10,20 @@ from typing import Self
 from stack.seed.data import Size
 
 SECOND = 1_000_000_000
-"""The probe's clock counts nanoseconds."""
+"""The load generator's clock counts nanoseconds."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """A load to offer.
 
-    With `rate` the loop is open: requests go out at moments that do not depend on the answers.
+    With `rate` the loop is open: requests go out at moments that do not depend on the responses.
     Without, it is closed: every connection asks again as soon as it is answered, for `seconds` or
     for exactly `count` requests.
     """
 
     urls: list[str]
-    """Where to ask; the connections are spread over them evenly."""
+    """Where to send; the connections are spread over them evenly."""
     workload: str
     connections: int
     seconds: float | None = None
@@ -32,68 +32,68 @@ class Plan:
     size: Size = "full"
     seed: int = 1
     timeout: float = 30.0
-    """After so many seconds the shopper gives up, counted from when they wanted to ask."""
-    sample: bool = False
-    """Remember what every GET gave."""
+    """Seconds, from the moment a request was due, until the shopper gives up."""
+    digest: bool = False
+    """Whether to digest the body of every GET, for a comparison."""
     hold: list[int] = field(default_factory=list)
-    """Processes that are stopped until every connection of a closed loop has asked."""
+    """Ids of processes that are stopped until every connection of a closed loop has asked."""
 
-    def line(self) -> str:
-        """The plan as the probe reads it."""
+    def to_json(self) -> str:
+        """The plan as the load generator reads it."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, line: str) -> Self:
+    def from_json(cls, line: str) -> Self:
         """The plan in a line."""
         return cls(**json.loads(line))
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a plan."""
+    """How a plan's requests ended."""
 
     seconds: float
-    """From the first request to the last answer."""
+    """From the first request to the last response."""
     statuses: dict[int, int]
     errors: dict[str, int]
     """Requests that ended badly, by kind: refused, dropped, malformed, timeout, status 500."""
     body_bytes: int
     connections_opened: int
     latencies: "array[int]"
-    """Nanoseconds of every good answer, in the order they came. Nothing is rounded or binned."""
+    """Nanoseconds of every good response, as they came. Nothing is rounded or binned."""
     digests: dict[str, str]
-    """What a sample's GETs gave: status and hash of the body, by path."""
+    """Status and hash of the body of each GET, by path; empty unless the plan asks for them."""
     cpu_seconds: float
-    """CPU time the probe itself spent."""
+    """CPU time of the load generator itself."""
 
     @property
     def good(self) -> int:
-        """Requests answered as the workload allows."""
+        """Requests with a response that the workload allows."""
         return len(self.latencies)
 
     @property
     def bad(self) -> int:
-        """Requests that ended in any other way."""
+        """All other requests."""
         return sum(self.errors.values())
 
     @property
     def throughput(self) -> float:
-        """Good answers per second."""
+        """Good responses per second."""
         return self.good / self.seconds
 
     @property
     def cpu_share(self) -> float:
-        """The part of one core the probe used. Near 1, it was itself what limited the load."""
+        """The part of one core that the load generator used. Near 1, it limited the load itself."""
         return self.cpu_seconds / self.seconds
 
-    def line(self) -> str:
-        """The result as the probe writes it."""
+    def to_json(self) -> str:
+        """The result as the load generator writes it."""
         values = asdict(self)
         values["latencies"] = b64encode(_little_endian(self.latencies).tobytes()).decode()
         return json.dumps(values)
 
     @classmethod
-    def read(cls, line: str) -> Self:
+    def from_json(cls, line: str) -> Self:
         """The result in a line."""
         values = json.loads(line)
         values["statuses"] = {int(status): n for status, n in values["statuses"].items()}

@@ -1,7 +1,7 @@
 """What shoppers ask for: named, endless, repeatable streams of requests, ready for the wire.
 
-A workload's `connections` is how many shoppers a comparison lets ask at once: enough to fill the
-fast checkpoints, few enough that the slowest answers within a slice.
+A workload's `connections` is how many shoppers of a comparison ask at once: enough to load the
+fast checkpoints fully, few enough that the slowest answers within a slice.
 """
 
 import json
@@ -16,10 +16,10 @@ from stack.seed.data import CATEGORIES, COUNTS, Size, hot_ids
 from surge.load.http1 import Request
 
 HOT = 1_000
-"""The flash sale: so many products get all of the hot traffic."""
+"""Products in the flash sale, which get all of the hot traffic."""
 HOTTEST = 50
 DRAWS = 10_000
-"""So many draws are prepared and then repeated: drawing costs more than sending."""
+"""How many draws are prepared and then repeated: drawing costs more than sending."""
 PAGE = 20
 WALK = 10
 """Pages a shopper scrolls down the feed."""
@@ -34,7 +34,7 @@ def get(path: str, query: Query | None = None, headers: str = "") -> bytes:
     return f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n{headers}\r\n".encode()
 
 
-def send(method: str, path: str, body: object, key: str | None = None) -> bytes:
+def json_request(method: str, path: str, body: object, key: str | None = None) -> bytes:
     """Render a request with a JSON body and, perhaps, an idempotency key."""
     content = json.dumps(body)
     extra = f"Idempotency-Key: {key}\r\n" if key else ""
@@ -45,13 +45,13 @@ def send(method: str, path: str, body: object, key: str | None = None) -> bytes:
 
 
 def draw(size: Size, rand: Random, products: int = HOT) -> list[int]:
-    """Draw hot product ids by Zipf's law: the r-th most popular has a weight of 1 / r."""
+    """Draw hot product ids by Zipf's law: the r-th most popular product has a weight of 1 / r."""
     ids = hot_ids(size, products)
     return rand.choices(ids, [1 / rank for rank in range(1, len(ids) + 1)], k=DRAWS)
 
 
 def repeated(requests: list[bytes], rand: Random) -> Iterator[Request]:
-    """Shuffle once, then go round."""
+    """Shuffle the requests once, then repeat them for ever."""
     rand.shuffle(requests)
     return cycle([Request(raw) for raw in requests])
 
@@ -63,16 +63,16 @@ def lists(size: Size, rand: Random) -> Iterator[Request]:
 
 
 def zipped(size: Size, rand: Random) -> Iterator[Request]:
-    """The first page of every category, for somebody who takes gzip."""
+    """The first page of every category, for clients that accept gzip."""
     accept = "Accept-Encoding: gzip\r\n"
     return repeated([get("/products", {"category": c}, accept) for c in CATEGORIES], rand)
 
 
 def deep(size: Size, rand: Random) -> Iterator[Request]:
-    """A page near the end of every category: OFFSET has to count past everything before."""
+    """A page near the end of every category: OFFSET has to count past everything before it."""
     pages = COUNTS[size].products / len(CATEGORIES) / PAGE
-    late = str(round(0.9 * pages))
-    return repeated([get("/products", {"category": c, "page": late}) for c in CATEGORIES], rand)
+    page = str(round(0.9 * pages))
+    return repeated([get("/products", {"category": c, "page": page}) for c in CATEGORIES], rand)
 
 
 def detail(size: Size, rand: Random) -> Iterator[Request]:
@@ -81,7 +81,7 @@ def detail(size: Size, rand: Random) -> Iterator[Request]:
 
 
 def hot(size: Size, rand: Random) -> Iterator[Request]:
-    """The hottest products alone: what is asked for so often that any cache has it."""
+    """The hottest products alone, asked for so often that any cache has them."""
     return repeated([get(f"/products/{id}") for id in draw(size, rand, HOTTEST)], rand)
 
 
@@ -92,7 +92,7 @@ def fields(size: Size, rand: Random) -> Iterator[Request]:
 
 
 def cold(size: Size, rand: Random) -> Iterator[Request]:
-    """Every product once, and only then again: no cache helps."""
+    """Every product once before any product twice: no cache helps."""
     ids = range(1, COUNTS[size].products + 1)
     return repeated([get(f"/products/{id}") for id in ids], rand)
 
@@ -109,17 +109,17 @@ def changed(size: Size, rand: Random) -> Iterator[Request]:
         if number % 10:
             yield Request(get(path))
         else:
-            yield Request(send("PATCH", path, {"price_cents": 100 + number}))
+            yield Request(json_request("PATCH", path, {"price_cents": 100 + number}))
 
 
 def known(size: Size, rand: Random) -> Iterator[Request]:
-    """Hot products, asked for by somebody who has them already, whatever they are by now."""
+    """Hot products, asked for by clients that have a copy already, in whatever version."""
     match = "If-None-Match: *\r\n"
     return repeated([get(f"/products/{id}", headers=match) for id in draw(size, rand)], rand)
 
 
 def spellings(size: Size, rand: Random) -> Iterator[Request]:
-    """The same product, by a new spelling of its URL each time."""
+    """The same product, with its URL spelled in a new way each time."""
     id = draw(size, rand)[0]
     paths = ("/products/{id}", "/%70roducts/{id}", "/products/0{id}", "/products/+{id}")
     for number in count():
@@ -128,12 +128,12 @@ def spellings(size: Size, rand: Random) -> Iterator[Request]:
 
 
 def missing(size: Size, rand: Random) -> Iterator[Request]:
-    """A product that there is not."""
+    """A product that does not exist."""
     return repeated([get(f"/products/{COUNTS[size].products + rand.randint(1, 1000)}")], rand)
 
 
 def some_missing(size: Size, rand: Random) -> Iterator[Request]:
-    """Every product once, and as many that there are not."""
+    """Every product once, and as many that do not exist."""
     ids = range(1, 2 * COUNTS[size].products + 1)
     return repeated([get(f"/products/{id}") for id in ids], rand)
 
@@ -142,13 +142,13 @@ FIELDS = ("id", "name", "category", "price_cents", "seller", "rating", "descript
 
 
 def garbage(size: Size, rand: Random) -> Iterator[Request]:
-    """Never the same URL twice: most ask for what there is not, or for what there is oddly."""
-    there = draw(size, rand)
+    """Never the same URL twice: most products do not exist, others are asked for oddly."""
+    existing = draw(size, rand)
     for number in count(COUNTS[size].products + 1):
-        id, junk = there[number % DRAWS], f"{rand.getrandbits(64):016x}"
+        id, junk = existing[number % DRAWS], f"{rand.getrandbits(64):016x}"
         fields = ",".join(rand.sample(FIELDS, rand.randint(1, 7)))
         path = (
-            f"/products/{number}",  # there is none
+            f"/products/{number}",  # does not exist
             f"/products/{number}?{junk}",
             f"/products/{id}?utm_source={8 * junk}",
             f"/products/{id}?fields={fields}&{junk}",
@@ -170,19 +170,21 @@ def offers(size: Size, rand: Random) -> Iterator[Request]:
 
 
 def late(size: Size, rand: Random) -> Iterator[Request]:
-    """Offers for somebody whose time is over."""
-    over = "Request-Timeout: 0\r\n"
-    return repeated([get(f"/products/{id}/offers", headers=over) for id in draw(size, rand)], rand)
+    """Offers for clients whose deadline has passed."""
+    expired = "Request-Timeout: 0\r\n"
+    return repeated(
+        [get(f"/products/{id}/offers", headers=expired) for id in draw(size, rand)], rand
+    )
 
 
 def feed(size: Size, rand: Random) -> Iterator[Request]:
-    """Walks down a category's feed; where a walk goes on, only the last answer knows."""
+    """Walks down a category's feed: each response holds the cursor of the next request."""
     for category in cycle(rand.sample(CATEGORIES, len(CATEGORIES))):
         yield page_of_feed({"category": category}, WALK)
 
 
 def page_of_feed(query: Query, pages: int) -> Request:
-    """One page, with the way to the next."""
+    """One page, and how to ask for the next."""
 
     def follow(body: bytes) -> Request | None:
         cursor = json.loads(body)["next"]
@@ -196,29 +198,29 @@ def page_of_feed(query: Query, pages: int) -> Request:
 def orders(size: Size, rand: Random) -> Iterator[Request]:
     """One unit of a hot product, each order with a key of its own.
 
-    Every hot product alike: few sell out within a run, so a fast checkpoint does not get the
-    cheap answer, 409, more often than a slow one.
+    Orders are spread evenly over the hot products. So few sell out within a run, and a fast
+    checkpoint does not give the cheap response, 409, more often than a slow one.
     """
     ids = cycle(rand.sample(hot_ids(size, HOT), HOT))
-    name = f"{rand.getrandbits(64):016x}"
+    prefix = f"{rand.getrandbits(64):016x}"
     for number in count():
         body = {"product_id": next(ids), "quantity": 1, "customer": f"shopper{number}@example.com"}
-        yield Request(send("POST", "/orders", body, key=f"{name}-{number}"))
+        yield Request(json_request("POST", "/orders", body, key=f"{prefix}-{number}"))
 
 
 def reports(size: Size, rand: Random) -> Iterator[Request]:
     """A sales report of every category in turn."""
     return repeated(
-        [send("POST", "/reports", {"category": category}) for category in CATEGORIES], rand
+        [json_request("POST", "/reports", {"category": category}) for category in CATEGORIES], rand
     )
 
 
-# A shop's day: mostly looking, sometimes comparing, seldom buying.
 MIXED = {detail: 70, lists: 15, offers: 10, orders: 5}
+"""A shop's day, in percent: mostly looking, sometimes comparing, seldom buying."""
 
 
 def mixed(size: Size, rand: Random) -> Iterator[Request]:
-    """The table above, in an order drawn once."""
+    """The shares of `MIXED`, in an order drawn once."""
     streams = [stream(size, rand) for stream in MIXED]
     for stream in cycle(rand.choices(streams, list(MIXED.values()), k=DRAWS)):
         yield next(stream)
@@ -226,12 +228,13 @@ def mixed(size: Size, rand: Random) -> Iterator[Request]:
 
 @dataclass(frozen=True)
 class Workload:
-    """A named stream, with what a comparison needs to know of it."""
+    """A named stream of requests, and how it is sent and judged."""
 
     name: str
     stream: Stream
     connections: int
     allowed: frozenset[int] = frozenset({200})
+    """The statuses of good responses."""
     writes: bool = False
     """Whether it changes the data."""
 

@@ -1,9 +1,10 @@
 """What a load cost: CPU seconds by tier, from the operating system's own accounting.
 
-A tier is a process, its descendants, and those of them that have come and gone: PostgreSQL starts
-one process per connection, and a checkpoint that connects for every request leaves thousands of
-them behind. A parent's record includes the children it has buried. Not so on macOS, where what
-ended between two readings is missing: the database of 01 to 03 looks cheap there.
+A tier is some processes and their descendants, the dead ones included: PostgreSQL starts one
+process for each connection, and a checkpoint that connects for every request leaves thousands of
+them behind. On Linux the CPU time of a dead child is added to its parent's record when the parent
+reaps it (waits for it). macOS has no such record, so processes that end between two readings are
+missing there: the database of 01 to 03 looks cheap.
 """
 
 import os
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import psutil
 
 Pids = Mapping[str, Sequence[int]]
+"""The root processes of each tier."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,23 @@ class Reading:
     at: float
     tiers: dict[str, float]
     ours: float
-    """What this process used: it measures, and is no tier."""
+    """CPU time of this process, which measures and belongs to no tier."""
     machine: float
-    """What everybody on the machine used, and what its host kept from it."""
+    """CPU time of all processes, and what the machine's host has kept from it (steal)."""
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What happened between two readings."""
+class CpuTime:
+    """What was used between two readings."""
 
     tiers: dict[str, float]
+    """CPU seconds."""
     foreign_share: float
-    """The part of the machine's CPU time that went to programs that are no part of this."""
+    """The part of the machine's CPU time that went to other programs."""
 
 
 def read(pids: Pids) -> Reading:
-    """Read all meters; `pids` names the root processes of each tier."""
+    """Read all meters."""
     return Reading(
         at=time.perf_counter(),
         tiers={tier: sum(map(tree_seconds, roots)) for tier, roots in pids.items()},
@@ -49,43 +52,43 @@ def read(pids: Pids) -> Reading:
     )
 
 
-def between(before: Reading, after: Reading) -> Spent:
-    """What was spent from one reading to the next."""
-    tiers = {tier: used - before.tiers[tier] for tier, used in after.tiers.items()}
+def between(before: Reading, after: Reading) -> CpuTime:
+    """What was used from one reading to the next."""
+    tiers = {tier: seconds - before.tiers[tier] for tier, seconds in after.tiers.items()}
     known = sum(tiers.values()) + after.ours - before.ours
     foreign = after.machine - before.machine - known
     capacity = (after.at - before.at) * (os.cpu_count() or 1)
-    return Spent(tiers, max(0.0, foreign / capacity))
+    return CpuTime(tiers, max(0.0, foreign / capacity))
 
 
 def tree_seconds(root: int) -> float:
-    """CPU seconds of a process, its descendants, and those they have buried."""
+    """CPU seconds of a process, its descendants, and the children that they have reaped."""
     process = psutil.Process(root)
     while True:
-        buried = buried_seconds(process)
+        reaped = reaped_seconds(process)
         total = 0.0
         # Children first: one that ends before it is read is then in its parent's record.
         for member in [*reversed(process.children(recursive=True)), process]:
             with suppress(psutil.NoSuchProcess, OSError):
                 total += process_seconds(member)
-        # One that was buried after it was read is there, too, and would be counted twice.
-        if buried_seconds(process) == buried:
+        # A child that was read and then reaped is counted twice: read everything again.
+        if reaped_seconds(process) == reaped:
             return total
 
 
 def process_seconds(process: psutil.Process) -> float:
-    """CPU seconds of a process and of the children it has buried."""
+    """CPU seconds of a process and of the children it has reaped."""
     if sys.platform == "linux":
         # /proc rounds down to hundredths, too coarse for a database of ten processes over half a
         # second. The process's CPU clock has nanoseconds; its id is the kernel's, computed as
         # clock_getcpuclockid(3) does.
-        return time.clock_gettime((~process.pid << 3) | 2) + buried_seconds(process)
+        return time.clock_gettime((~process.pid << 3) | 2) + reaped_seconds(process)
     times = process.cpu_times()
     return times.user + times.system
 
 
-def buried_seconds(process: psutil.Process) -> float:
-    """CPU seconds of the children it has buried; macOS does not tell."""
+def reaped_seconds(process: psutil.Process) -> float:
+    """CPU seconds of the children it has reaped; 0 on macOS, which does not record them."""
     times = process.cpu_times()
     return times.children_user + times.children_system if sys.platform == "linux" else 0.0
 
@@ -93,7 +96,7 @@ def buried_seconds(process: psutil.Process) -> float:
 def machine_seconds() -> float:
     """CPU seconds used or stolen since boot, without the kernel's interrupt work.
 
-    Interrupts carry the load's own packets and belong to nobody; they are not foreign.
+    Interrupts carry the load's own packets, so they are not foreign.
     """
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + getattr(times, "steal", 0.0))

@@ -1,4 +1,4 @@
-"""What a result was measured on: the machine, the versions and the commit."""
+"""Where a result was measured: the machine, the versions and the commit."""
 
 import functools
 import platform
@@ -54,7 +54,7 @@ def machine() -> Machine:
 
 @functools.cache
 def commit() -> str | None:
-    """Give the commit of the clone, with a `+` when files differ from it; None without git."""
+    """The commit of the clone, with a `+` when files differ from it; None without git."""
     here = Path(__file__).parent
     try:
         described = subprocess.run(
@@ -77,10 +77,10 @@ def _version(name: str) -> str | None:
 
 
 def _cpu() -> str:
-    """Name the processor; `platform.processor()` is empty or only the architecture on Linux."""
+    """The processor's name. On Linux `platform.processor()` has the architecture at best."""
     if platform.system() == "Darwin":
-        asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

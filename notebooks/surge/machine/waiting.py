@@ -1,21 +1,26 @@
-"""Waiting for what will be so: in instruments, tests and notebooks."""
+"""Waiting for a condition: in instruments, tests and notebooks."""
 
 import time
 from collections.abc import Callable
 
 from stack.errors import StackError
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
+"""Seconds."""
 
 
 def wait_until(done: Callable[[], bool], what: str) -> None:
-    """Ask again and again.
+    """Poll until a condition holds.
+
+    Args:
+        done: the condition.
+        what: its name, for the error.
 
     Raises:
-        StackError: it took too long.
+        StackError: it still does not hold after `TIMEOUT`.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not done():
         if time.monotonic() > deadline:
-            raise StackError(f"Waited {PATIENCE:.0f} s for {what}, in vain.")
+            raise StackError(f"Waited {TIMEOUT:.0f} s for {what}, in vain.")
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The two sides of a comparison, up at the same time, each with servers of its own."""
+"""The two arms of a comparison, up at the same time, each with servers of its own."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from typing import Literal
 
 from stack.processes.run import close_all
 from stack.system import System
-from surge.load.generator import Probe
+from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan, Result
 from surge.load.workloads import Workload
 from surge.machine import cpu_time
@@ -22,13 +22,13 @@ Side = Literal["a", "b"]
 
 @dataclass(frozen=True)
 class Arm:
-    """One side, ready to be driven."""
+    """One side of a comparison: a running system and the load generator that drives it."""
 
     side: Side
     system: System
-    probe: Probe
+    generator: LoadGenerator
 
-    def load(self, workload: Workload, seconds: float, seed: int, sample: bool = False) -> Result:
+    def load(self, workload: Workload, seconds: float, seed: int, digest: bool = False) -> Result:
         """Drive this side in a closed loop."""
         plan = Plan(
             self.system.public_urls,
@@ -37,13 +37,13 @@ class Arm:
             seconds=seconds,
             size=self.system.size,
             seed=seed,
-            sample=sample,
+            digest=digest,
         )
-        return self.probe.run(plan)
+        return self.generator.run(plan)
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
-        """Its workers do nothing: what they still owe must not take time from the other side."""
+    def workers_stopped(self) -> Iterator[None]:
+        """Stop this side's workers, so that their backlog takes no time from the other side."""
         workers = self.system.pids().get("worker", [])
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
@@ -55,13 +55,13 @@ class Arm:
 
     def measure(self, workload: Workload, seconds: float, start: int, pair: int) -> Sample:
         """Drive this side for one slice, and read what it cost."""
-        pids = {**self.system.pids(), "client": [self.probe.pid]}
+        pids = {**self.system.pids(), "client": [self.generator.pid]}
         before = cpu_time.read(pids)
         result = self.load(workload, seconds, seed=start)
-        spent = cpu_time.between(before, cpu_time.read(pids))
-        # The probe's own figure leaves out what it spends on handing over its result.
-        used_by = {**spent.tiers, "client": result.cpu_seconds}
-        answers = max(result.good, 1)
+        used = cpu_time.between(before, cpu_time.read(pids))
+        # The generator's own figure leaves out the time it takes to write its result.
+        tiers = {**used.tiers, "client": result.cpu_seconds}
+        requests = max(result.good, 1)
         return Sample(
             start=start,
             pair=pair,
@@ -71,17 +71,19 @@ class Arm:
             seconds=result.seconds,
             throughput=result.throughput,
             p99_ms=percentile(result.latencies, 99) / 1e6 if result.good else 0.0,
-            tiers={tier: used * 1000 / answers for tier, used in used_by.items()},
+            tiers={tier: seconds * 1000 / requests for tier, seconds in tiers.items()},
             client_share=result.cpu_share,
-            foreign_share=spent.foreign_share,
+            foreign_share=used.foreign_share,
         )
 
 
 @contextmanager
-def both(systems: dict[Side, System], probes: Sequence[Probe]) -> Iterator[dict[Side, Arm]]:
-    """Start the systems at once, in the order given, and end them at once.
+def running(
+    systems: dict[Side, System], generators: Sequence[LoadGenerator]
+) -> Iterator[dict[Side, Arm]]:
+    """Start both systems at once, in the order given, and end them at once.
 
-    The first gets the first probe: who swaps the systems swaps what drives them, too.
+    The first system gets the first generator. So swapping the systems swaps their generators, too.
     """
     undo = [ExitStack() for _ in systems]
     with ThreadPoolExecutor(len(systems)) as pool:
@@ -90,12 +92,12 @@ def both(systems: dict[Side, System], probes: Sequence[Probe]) -> Iterator[dict[
             for stack, system in zip(undo, systems.values(), strict=True)
         ]
         try:
-            up = [entered.result() for entered in entering]
+            entered = [one.result() for one in entering]
             yield {
-                side: Arm(side, system, probe)
-                for side, system, probe in zip(systems, up, probes, strict=True)
+                side: Arm(side, system, generator)
+                for side, system, generator in zip(systems, entered, generators, strict=True)
             }
-        except (KeyboardInterrupt, SystemExit):  # what is under way must not be waited for
+        except (KeyboardInterrupt, SystemExit):  # do not wait for requests under way
             close_all()
             raise
         finally:

@@ -1,4 +1,4 @@
-"""The climb as one sees it from the top: rows put together, one step a checkpoint."""
+"""The climb as a whole: rows put together, one step for each checkpoint."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from stack.checkpoint import checkpoints
-from surge.measure.verdict import shop
+from surge.measure.cost import shop_tiers
 from surge.results.rows import ClaimRow, Comparison, Contract, Row, Tiers
 
 
@@ -20,7 +20,7 @@ class Step:
     contract: Contract | None
     claims: list[ClaimRow]
     comparisons: list[Comparison]
-    """Against the step before, one a workload."""
+    """With the step before, one for each workload."""
 
     @property
     def held(self) -> int:
@@ -37,11 +37,11 @@ class Point:
     tiers: Tiers
     p99_ms: float
     step: Comparison | None
-    """How it was compared with the point before, when it was."""
+    """The comparison with the point before, if there is one."""
 
 
 def steps(rows: Sequence[Row]) -> list[Step]:
-    """One step for every checkpoint the rows speak of, bottom first."""
+    """One step for every checkpoint that a row is about, bottom first."""
     latest = newest(rows)
     labels = sorted({label for row in latest for label in _labels(row) if _number(label)})
     known = {checkpoint.label: checkpoint for checkpoint in checkpoints()}
@@ -62,10 +62,14 @@ def points(rows: Sequence[Row], workload: str) -> list[Point]:
     """Every checkpoint measured on a workload against a neighbour, bottom first.
 
     A step in the middle was measured twice, against both of its neighbours. The point is the mean
-    of the two; rejected runs do not count, nor do those at another number of connections.
+    of the two. Rejected comparisons do not count, nor those at another number of connections.
     """
-    asked = [row for row in comparisons(newest(rows)) if row.workload == workload and _rung(row)]
-    good = [row for row in asked if not row.rejected and row.connections == asked[-1].connections]
+    found = [
+        row
+        for row in comparisons(newest(rows))
+        if row.workload == workload and _is_between_neighbours(row)
+    ]
+    good = [row for row in found if not row.rejected and row.connections == found[-1].connections]
     labels = sorted({label for row in good for label in _labels(row)})
     return [
         _point(label, good, next((r for r in good if (r.a, r.b) == (below, label)), None))
@@ -80,7 +84,7 @@ def workloads(rows: Sequence[Row]) -> list[str]:
 
 
 def newest(rows: Sequence[Row]) -> list[Row]:
-    """The rows without those that a later run of the same thing replaced, oldest first."""
+    """Only the latest row of each comparison, claim and contract, oldest first."""
     latest: dict[tuple[object, ...], Row] = {}
     for row in sorted(rows, key=lambda row: row.recorded_at):
         match row:
@@ -115,12 +119,12 @@ def _labels(row: Row) -> tuple[str, ...]:
 
 
 def _number(label: str) -> int | None:
-    """The number in a checkpoint's label; an experiment's label has its folder behind it."""
+    """The number in a checkpoint's label; None for an experiment, whose label names its folder."""
     found = re.fullmatch(r"(\d\d) \w+", label)
     return int(found[1]) if found else None
 
 
-def _rung(row: Comparison) -> bool:
+def _is_between_neighbours(row: Comparison) -> bool:
     """Whether a step was compared with the one just below it."""
     below, above = _number(row.a), _number(row.b)
     return below is not None and above == below + 1
@@ -128,11 +132,11 @@ def _rung(row: Comparison) -> bool:
 
 def _point(label: str, good: list[Comparison], step: Comparison | None) -> Point:
     mine = [(row, side) for row in good for side in ("a", "b") if getattr(row, side) == label]
-    tiers = [shop(getattr(row.tiers, side)) for row, side in mine]
+    tiers = [shop_tiers(getattr(row.tiers, side)) for row, side in mine]
     return Point(
         label=label,
         throughput=fmean(getattr(row.throughput, side) for row, side in mine),
-        tiers={tier: fmean(spent[tier] for spent in tiers) for tier in tiers[0]},
+        tiers={tier: fmean(used[tier] for used in tiers) for tier in tiers[0]},
         p99_ms=fmean(getattr(row.p99_ms, side) for row, side in mine),
         step=step,
     )

@@ -1,61 +1,42 @@
 """The paired protocol: is B faster than A on this machine, and what does each cost?
 
-Both are started fresh and warmed up; then short slices alternate A B B A, so that what drifts
-(heat, neighbours, caches) falls on both alike; then everything is thrown away and started again in
-swapped order, because two identical instances can differ by 5 % for as long as they live. Each
-pair of neighbouring slices gives one ratio; `surge.results.stats` makes the median, its interval
-and the verdict from all pairs of all starts.
+Both are started fresh and warmed up. Then short slices alternate A B B A, so that a drift (heat,
+neighbours, caches) falls on both alike. Then everything is thrown away and started again in swapped
+order, because two identical instances can differ by 5 % for as long as they live. Each pair of
+neighbouring slices gives one ratio; `surge.results.stats` makes the median, its interval and the
+verdict from all pairs of all starts.
 
-**Throughput decides.** In a closed loop it is connections ÷ mean latency (Little's law): where a
-processor is the limit, it is the capacity; where waiting is, the speed of an answer. Either way it
-is what shoppers get. Cost cannot decide (who sleeps is cheap), nor can p99 (a short slice holds few
-answers slower than it). Cost is the CPU time of the shop's own tiers, without the probe's and
-without the partners', which stand for somebody else's machines.
+**Throughput decides.** In a closed loop it is connections ÷ mean latency (Little's law). Where a
+processor is the limit, that is the capacity; where waiting is, it is the speed of a response.
+Either way it is what shoppers get. Cost cannot decide: a service that sleeps is cheap. Nor can p99:
+a short slice holds few responses slower than it. Cost is the CPU time of the shop's own tiers,
+without the load generator's and without the partners', which stand for machines of other firms.
 
-Speed counts only for the same answers: in every warm-up both sides get the same requests, and a
+Speed counts only for the same responses: in every warm-up both sides get the same requests, and a
 GET whose body differs rejects the run.
 """
 
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stack.checkpoint import Checkpoint
 from stack.paths import ROOT
 from stack.seed.data import Size
 from stack.system import System
-from surge.load.generator import Probe
-from surge.load.workloads import Workload, workload
-from surge.measure.arms import Arm, Side, both
-from surge.measure.verdict import judge
-from surge.results.rows import Comparison, Effort, Sample, Sides
+from surge.load.generator import LoadGenerator
+from surge.load.workloads import workload
+from surge.measure.arms import Side, running
+from surge.measure.samples import SampleSet, Schedule
+from surge.measure.verdict import compare_samples
+from surge.results.rows import Comparison, Effort, Sides
 
 Progress = Callable[[str, float], None]
-"""Called with what is going on and the part of the whole that is done."""
+"""Called with a description of the current work and the part of the whole that is done."""
 
-
-@dataclass(frozen=True)
-class Pace:
-    """How much is measured."""
-
-    starts: int
-    enough: int
-    """After so many starts, a workload whose difference nobody can doubt needs no more."""
-    rounds: int
-    """ABBA rounds for each workload and start; two pairs each."""
-    slice_seconds: float
-    warm_seconds: float
-
-
-PLAIN = 1.5
-"""Nobody can doubt a difference when the worst slice of one side is so many times as fast as the
-best of the other: ten times the bias of a start, beyond all the noise there was."""
-
-PACES: dict[Effort, Pace] = {
-    "quick": Pace(starts=3, enough=2, rounds=1, slice_seconds=0.5, warm_seconds=0.4),
-    "full": Pace(starts=7, enough=7, rounds=3, slice_seconds=1.0, warm_seconds=1.0),
+SCHEDULES: dict[Effort, Schedule] = {
+    "quick": Schedule(max_starts=3, min_starts=2, rounds=1, slice_seconds=0.5, warmup_seconds=0.4),
+    "full": Schedule(max_starts=7, min_starts=7, rounds=3, slice_seconds=1.0, warmup_seconds=1.0),
 }
 
 
@@ -86,20 +67,21 @@ def compare_many(
     """Compare two checkpoints on several workloads that share the starts.
 
     Args:
-        a: the one that is compared with.
-        b: the one the verdict is about.
+        a: the baseline.
+        b: the candidate; the verdict is about it.
         names: the workloads.
-        effort: how much is measured; see `PACES`.
+        effort: how much is measured; see `SCHEDULES`.
         directory: B's code, where it is not the checkpoint's own.
         size: the dataset.
-        progress: told what is going on.
+        progress: called before each piece of work.
     """
-    pace = PACES[effort]
-    books = [Book(workload(name)) for name in names]
-    with Probe() as one, Probe() as other:
-        for start in range(pace.starts):
-            doubtful = [book for book in books if start < pace.enough or not book.beyond_doubt()]
-            if not doubtful:
+    schedule = SCHEDULES[effort]
+    sample_sets = [SampleSet(workload(name)) for name in names]
+    with LoadGenerator() as one, LoadGenerator() as other:
+        for start in range(schedule.max_starts):
+            may_end = start >= schedule.min_starts
+            undecided = [each for each in sample_sets if not (may_end and each.is_decided_early())]
+            if not undecided:
                 break
             systems: dict[Side, System] = {
                 "a": System(a, size=size),
@@ -107,51 +89,16 @@ def compare_many(
             }
             if start % 2:
                 systems = dict(reversed(systems.items()))
-            done = start / pace.starts
-            progress(f"start {start + 1} of {pace.starts}", done)
-            with both(systems, (one, other)) as arms:
-                for number, book in enumerate(doubtful):
-                    progress(book.workload.name, done + number / len(doubtful) / pace.starts)
-                    book.fill(arms, pace, start)
-    mine = f" ({os.path.relpath(directory, ROOT)})" if directory else ""
-    labels = Sides(a=a.label, b=b.label + mine)
-    return [judge(labels, book.workload, effort, book.samples, book.differing) for book in books]
-
-
-class Book:
-    """The samples of one workload."""
-
-    def __init__(self, workload: Workload) -> None:
-        self.workload = workload
-        self.samples: list[Sample] = []
-        self.differing: str | None = None
-
-    def fill(self, arms: Mapping[Side, Arm], pace: Pace, start: int) -> None:
-        """Warm both sides up on the same requests, then alternate."""
-        one, other = (
-            arm.load(self.workload, pace.warm_seconds, start, sample=True).digests
-            for arm in arms.values()
-        )
-        for path in one.keys() & other.keys():
-            if one[path] != other[path]:
-                self.differing = path
-        order = list(arms.values())
-        order += order[::-1]
-        began = time.monotonic()
-        for turn in range(pace.rounds):
-            for place, arm in enumerate(order):
-                pair = 2 * turn + place // 2
-                [across] = [one for one in arms.values() if one is not arm]
-                with across.resting():
-                    sample = arm.measure(self.workload, pace.slice_seconds, start, pair)
-                self.samples.append(sample)
-            # Where one slice's last answers take ages, the difference needs no second round.
-            if time.monotonic() - began > 2 * (turn + 1) * len(order) * pace.slice_seconds:
-                break
-
-    def beyond_doubt(self) -> bool:
-        """Whether the worst slice of one side is plainly faster than the best of the other."""
-        a, b = (
-            [sample.throughput for sample in self.samples if sample.side == side] for side in "ab"
-        )
-        return min(b) > PLAIN * max(a) or min(a) > PLAIN * max(b)
+            done = start / schedule.max_starts
+            progress(f"start {start + 1} of {schedule.max_starts}", done)
+            with running(systems, (one, other)) as arms:
+                for number, each in enumerate(undecided):
+                    part = number / len(undecided) / schedule.max_starts
+                    progress(each.workload.name, done + part)
+                    each.add_start(arms, schedule, start)
+    suffix = f" ({os.path.relpath(directory, ROOT)})" if directory else ""
+    labels = Sides(a=a.label, b=b.label + suffix)
+    return [
+        compare_samples(labels, each.workload, effort, each.samples, each.differing)
+        for each in sample_sets
+    ]

@@ -13,10 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from surge.measure import ladder as ladders
+from surge.measure.cost import cost
 from surge.measure.ladder import Point
-from surge.measure.verdict import cost, each_pair
+from surge.measure.pairs import each_pair
 from surge.present.themes import LIGHT, STYLE, Theme, label, lines, name, plain, round_ticks, sheet
-from surge.results.percentiles import Waits, curve, nines, within
+from surge.results.percentiles import (
+    LatencyHistogram,
+    histogram_percentile,
+    nines,
+    percentile_curve,
+)
 from surge.results.rows import Comparison, Interval, Row
 from surge.results.stats import INDIFFERENCE
 from surge.results.wording import number, ratio, sentence, times, verdict
@@ -24,7 +30,7 @@ from surge.results.wording import number, ratio, sentence, times, verdict
 Shape = Literal["wide", "tall"]
 Table = list[list[str]]
 """A header, then lines."""
-Answers = Mapping[str, Waits]
+Answers = Mapping[str, LatencyHistogram]
 """Whose answers, and how long they took."""
 
 TALL = 4.0
@@ -159,7 +165,7 @@ def latency(answers: Answers, theme: Theme = LIGHT, shape: Shape = "wide") -> Fi
         for (who, waits), colour, dash in zip(
             answers.items(), colours, ["--", "-", ":", "-."], strict=False
         ):
-            x, y = curve(waits)
+            x, y = percentile_curve(waits)
             ax.plot(x, y, dash, color=colour, linewidth=2.2)
             ax.annotate(f" {who}", (x[-1], y[-1]), color=colour, va="center", fontweight="bold")
         ax.set_xticks([nines(p) for p in PERCENTILES], [f"{p:g} %" for p in PERCENTILES])
@@ -177,8 +183,8 @@ def alt_latency(answers: Answers) -> str:
     )
 
 
-def _said(waits: Waits, percent: float) -> str:
-    return number(within(waits, percent) or 0)
+def _said(waits: LatencyHistogram, percent: float) -> str:
+    return number(histogram_percentile(waits, percent) or 0)
 
 
 def _capacity(ax: Axes, points: list[Point], theme: Theme) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from surge.crowd.timeline import Stretch, Timeline
+from surge.crowd.timeline import Timeline, Window
 from surge.present.figures import TALL, Shape, Table
 from surge.present.themes import LIGHT, STYLE, Theme, name, plain, round_ticks, sheet
 from surge.results.wording import number
@@ -40,7 +40,7 @@ def surge(surges: Surges, theme: Theme = LIGHT, shape: Shape = "wide") -> Figure
                     ax.sharey(beside[0])
                 _time(ax, timeline, theme)
                 step = ceil(timeline.seconds / PIECES)
-                draw(ax, timeline.cut(0, timeline.seconds, step), theme)
+                draw(ax, timeline.windows(0, timeline.seconds, step), theme)
                 last = ax in axes[-columns:]
                 name(ax, f"{who}: {quantity}", _shaded(timeline) if last else below, theme)
     return figure
@@ -93,11 +93,11 @@ def _shaded(timeline: Timeline) -> str:
     return f"seconds; shaded: {high.shoppers:,} shoppers instead of {calm.shoppers:,}"
 
 
-def _answered(ax: Axes, pieces: Sequence[Stretch], theme: Theme) -> None:
+def _answered(ax: Axes, pieces: Sequence[Window], theme: Theme) -> None:
     _blocks(ax, pieces, [piece.answered for piece in pieces], theme.new)
 
 
-def _waits(ax: Axes, pieces: Sequence[Stretch], theme: Theme) -> None:
+def _waits(ax: Axes, pieces: Sequence[Window], theme: Theme) -> None:
     """A dot at the median, a bar up to the 99th percentile; nothing where nobody asked."""
     asked = [
         ((piece.begins + piece.ends) / 2, piece.p50, piece.p99)
@@ -111,7 +111,7 @@ def _waits(ax: Axes, pieces: Sequence[Stretch], theme: Theme) -> None:
     round_ticks(ax.yaxis, ax.get_ylim())
 
 
-def _failed(ax: Axes, pieces: Sequence[Stretch], theme: Theme) -> None:
+def _failed(ax: Axes, pieces: Sequence[Window], theme: Theme) -> None:
     failed = [piece.failed / (piece.ends - piece.begins) for piece in pieces]
     _blocks(ax, pieces, failed, theme.old)
     if not any(failed):
@@ -119,14 +119,14 @@ def _failed(ax: Axes, pieces: Sequence[Stretch], theme: Theme) -> None:
         ax.text(0.5, 0.5, "none", transform=middle, color=theme.muted, ha="center", va="center")
 
 
-def _blocks(ax: Axes, pieces: Sequence[Stretch], values: list[float], colour: str) -> None:
+def _blocks(ax: Axes, pieces: Sequence[Window], values: list[float], colour: str) -> None:
     edges = [pieces[0].begins, *(piece.ends for piece in pieces)]
     ax.stairs(values, edges, fill=True, color=colour)
     ax.set_ylim(0, max(1, 1.05 * max(values), ax.get_ylim()[1]))  # not lower than its neighbours
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-PANELS: dict[str, tuple[str, Callable[[Axes, Sequence[Stretch], Theme], None]]] = {
+PANELS: dict[str, tuple[str, Callable[[Axes, Sequence[Window], Theme], None]]] = {
     "good answers a second": ("", _answered),
     "wait in ms": ("dot: p50, bar: to p99; no dot: nobody asked", _waits),
     "failed requests a second": ("", _failed),

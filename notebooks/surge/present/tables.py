@@ -9,11 +9,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from surge.crowd.runner import PATIENCE, Outcome, Visit
-from surge.crowd.timeline import Stretch, Timeline
+from surge.crowd.runner import PATIENCE, Outcome, RequestStats
+from surge.crowd.timeline import Timeline, Window
 from surge.measure import ladder as ladders
+from surge.measure.cost import EXTERNAL_TIERS, cost
 from surge.measure.ladder import Step
-from surge.measure.verdict import ELSEWHERE, cost
 from surge.results.rows import Comparison, Row, Tiers
 from surge.results.wording import marked, number, ratio, sentence, verdict
 
@@ -81,7 +81,7 @@ def comparison(row: Comparison) -> RenderableType:
     table.add_row("p99, ms", number(waits.a), number(waits.b), ratios[1])
     table.add_row("CPU ms a request", *map(number, costs), ratios[2], end_section=True)
     for tier in row.tiers.a | row.tiers.b:
-        name = f"the {tier}, not counted" if tier in ELSEWHERE else f"  {tier}"
+        name = f"the {tier}, not counted" if tier in EXTERNAL_TIERS else f"  {tier}"
         spent = [number(side[tier]) if tier in side else "-" for side in (row.tiers.a, row.tiers.b)]
         table.add_row(Text(name, "dim"), *(Text(value, "dim") for value in spent), "")
     pairs = len({(sample.start, sample.pair) for sample in row.samples})
@@ -98,9 +98,9 @@ def crowd(outcome: Outcome) -> RenderableType:
     table = _table("request")
     for name in ("requests", "failed", "a second", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(name, justify="right", no_wrap=True)
-    for visit in outcome.visits:
-        table.add_row(*_visit(visit), end_section=visit is outcome.visits[-1])
-    table.add_row(*_visit(outcome.total))
+    for request in outcome.requests:
+        table.add_row(*_request(request), end_section=request is outcome.requests[-1])
+    table.add_row(*_request(outcome.total))
     notes = [
         Text(f"{outcome.journey}: {outcome.users} shoppers, {outcome.seconds} s. ", "bold"),
         Text("Locust keeps two digits of a time.", "dim"),
@@ -117,10 +117,10 @@ def surge(timeline: Timeline) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     step = ceil(timeline.seconds / LINES)
     for phase, whole in timeline.by_phase():
-        table.add_row(phase.title, *_stretch(whole), style="bold")
-        for piece in timeline.cut(phase.begins, phase.ends, step):
+        table.add_row(phase.title, *_window(whole), style="bold")
+        for piece in timeline.windows(phase.begins, phase.ends, step):
             last = piece.ends == phase.ends
-            table.add_row(f"  {piece.begins}-{piece.ends}", *_stretch(piece), end_section=last)
+            table.add_row(f"  {piece.begins}-{piece.ends}", *_window(piece), end_section=last)
     note = (
         "A request, its failure and its wait stand where it was asked, an answer where it came. "
         f"Who waited {PATIENCE} s gave up."
@@ -171,19 +171,19 @@ def _lines(*lines: Text) -> Text:
     return Text("\n").join(lines)
 
 
-def _visit(visit: Visit) -> list[Text]:
-    failed = Text(f"{visit.failures:,}", "red" if visit.failures else "")
-    waits = [visit.percentile(percent) for percent in (50, 95, 99)]
+def _request(request: RequestStats) -> list[Text]:
+    failed = Text(f"{request.failures:,}", "red" if request.failures else "")
+    waits = [request.percentile(percent) for percent in (50, 95, 99)]
     return [
-        Text(visit.name),
-        Text(f"{visit.requests:,}"),
+        Text(request.name),
+        Text(f"{request.requests:,}"),
         failed,
-        Text(number(visit.per_second)),
+        Text(number(request.per_second)),
         *(Text("-" if wait is None else f"{wait:,}") for wait in waits),
     ]
 
 
-def _stretch(found: Stretch) -> list[Text]:
+def _window(found: Window) -> list[Text]:
     waits = [found.p50, found.p99]
     return [
         Text(f"{found.requests:,}"),

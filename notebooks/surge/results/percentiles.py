@@ -1,17 +1,17 @@
-"""Waiting times, kept as how many answers took how many milliseconds."""
+"""Percentiles of latencies that are kept as a histogram."""
 
 from collections.abc import Mapping
 from math import log10
 
-Waits = Mapping[int, int]
-STEPS = 200
-"""Of a curve."""
+LatencyHistogram = Mapping[int, int]
+"""How many answers took how many milliseconds."""
+CURVE_STEPS = 200
 
 
-def within(waits: Waits, percent: float) -> int | None:
+def histogram_percentile(latencies: LatencyHistogram, percent: float) -> int | None:
     """The time within which this share of the answers came; None without answers."""
-    left = sum(waits.values()) * percent / 100
-    for milliseconds, count in sorted(waits.items()):
+    left = sum(latencies.values()) * percent / 100
+    for milliseconds, count in sorted(latencies.items()):
         left -= count
         if left <= 0:
             return milliseconds
@@ -19,12 +19,14 @@ def within(waits: Waits, percent: float) -> int | None:
 
 
 def nines(percent: float) -> float:
-    """Where a percentile stands on an axis that gives the slowest ever more room."""
+    """A percentile on a logarithmic axis, which spreads the slowest: 99 % is at 2, 99.9 % at 3."""
     return -log10(1 - percent / 100)
 
 
-def curve(waits: Waits) -> tuple[list[float], list[float]]:
-    """Percentiles along that axis, from the 20th to the last that so many answers can bear."""
-    first, last = nines(20), max(log10(sum(waits.values())), 1.0)
-    places = [first + (last - first) * step / STEPS for step in range(STEPS + 1)]
-    return places, [within(waits, 100 * (1 - 10**-place)) or 0 for place in places]
+def percentile_curve(latencies: LatencyHistogram) -> tuple[list[float], list[float]]:
+    """Percentiles along that axis, from the 20th to the last that so many answers support."""
+    first, last = nines(20), max(log10(sum(latencies.values())), 1.0)
+    places = [first + (last - first) * step / CURVE_STEPS for step in range(CURVE_STEPS + 1)]
+    return places, [
+        histogram_percentile(latencies, 100 * (1 - 10**-place)) or 0 for place in places
+    ]

@@ -1,7 +1,7 @@
 """Every result is a row: one JSON line under `.surge/results`, read back as the same object.
 
-Tables, figures and the report are made from rows and from nothing else. A row says what was run,
-what came out, and on what machine, so that a number can be traced and repeated.
+Tables, figures and the report are made from rows and from nothing else. A row holds what was run,
+the result, and the machine, so that a number can be traced and repeated.
 """
 
 import errno
@@ -67,13 +67,13 @@ class Sides(_Part, Generic[T]):
 
 
 class Sample(_Part):
-    """One slice: one side driven for a moment. Two neighbours with one `pair` number are a pair."""
+    """One slice: one side under load for a moment. Two slices with the same `pair` are a pair."""
 
     start: int
     pair: int
     side: Literal["a", "b"]
     requests: int
-    """Good answers."""
+    """Good responses."""
     errors: dict[str, int]
     """Requests that ended badly, by kind, such as `timeout` or `status 500`."""
     seconds: float
@@ -94,9 +94,9 @@ class Comparison(_Recorded):
     connections: int
     effort: Effort
     ratio: Ratios | None
-    """None when a side gave no good answer at all; `rejected` then says what it gave."""
+    """None when a side gave no good response at all; `rejected` then names its errors."""
     at_least: bool
-    """The probe was at its limit on B: the ratio is a lower bound. Show it with a ≥."""
+    """The load generator was at its limit on B: the ratio is a lower bound, shown with a ≥."""
     verdict: Verdict
     rejected: str | None
     tiers: Sides[Tiers]
@@ -136,8 +136,8 @@ _row: TypeAdapter[Row] = TypeAdapter(Annotated[Row, Field(discriminator="kind")]
 def record(row: Row, folder: Path = RECENT) -> None:
     """Append one row.
 
-    One `write` on a file opened for appending: the kernel puts rows of runs that go on at the same
-    time one after the other, never into each other.
+    It is one `write` to a file opened for appending, so the kernel never mixes it with a row that
+    another run writes at the same time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     line = row.model_dump_json().encode() + b"\n"
@@ -153,7 +153,7 @@ def rows(folder: Path = RECENT) -> Iterator[Row]:
     """All rows of a folder, oldest first within each file.
 
     Raises:
-        StackError: a line is none.
+        StackError: a line is not a row.
     """
     for path in sorted(folder.glob("*.jsonl")):
         with path.open("rb") as lines:

@@ -1,7 +1,7 @@
 """From ratios to a verdict.
 
-The interval is a hierarchical bootstrap: resample the fresh starts, then the pairs within each,
-because what a start brings along (memory layout, ports, luck) is shared by all its pairs. See
+The interval is a hierarchical bootstrap: resample the fresh starts, then the pairs within each. All
+pairs of a start share its conditions (memory layout, ports, luck), so they are not independent. See
 Efron and Tibshirani, *An Introduction to the Bootstrap* (1993), and Kalibera and Jones, "Rigorous
 Benchmarking in Reasonable Time" (2013), on levels of repetition. It is seeded: the same samples
 give the same interval.
@@ -16,25 +16,25 @@ from surge.results.rows import Interval, Verdict
 
 RESAMPLES = 2_000
 TOO_WIDE = 1.6
-"""An undecided interval whose ends differ by more than this does not even say "about equal"."""
+"""An undecided interval whose ends differ by a larger factor does not even say "about equal"."""
 
 INDIFFERENCE = 1.10
 """Ratios between 1/1.10 and 1.10 are no difference.
 
 Two identical instances differed by 5 % (0.995 to 1.095 in one start), for as long as they lived.
-No number of slices averages that away, only fresh starts do, and a quick run has three. So the
-band is twice that bias. Simulated with a bias of 5 % per start and noise of 10 % per pair, three
+More slices do not average that away; only fresh starts do, and a quick run has three. So the band
+is twice that bias. Simulated with a bias of 5 % per start and noise of 10 % per pair, three
 starts of two pairs call none of 300 identical pairs different, see a true 1.3 in six runs of ten
-and a true 1.5 in 98 of a hundred. A step smaller than that is a matter for counters, or `--full`.
+and a true 1.5 in 98 of a hundred. A smaller step is a matter for counters, or `--full`.
 """
 
 
 def interval(starts: Sequence[Sequence[float]]) -> Interval:
     """The median ratio of all pairs with its interval; `starts` holds each start's ratios.
 
-    The interval is 95 % in name. From three starts it reaches at the most from the lowest of them
+    Its nominal coverage is 95 %. With three starts it reaches at the most from the lowest of them
     to the highest, and covers the truth less often: three times in four, if starts differ more
-    than slices do. `INDIFFERENCE` is there for that.
+    than slices do. `INDIFFERENCE` makes up for that.
     """
     rand = Random(1)  # noqa: S311 - resampling, not secrets
     medians = sorted(
@@ -48,8 +48,8 @@ def interval(starts: Sequence[Sequence[float]]) -> Interval:
     )
 
 
-def verdict(ratio: Interval) -> Verdict:
-    """What the interval allows to say of B."""
+def decide(ratio: Interval) -> Verdict:
+    """The verdict on B that the interval allows."""
     if ratio.low > INDIFFERENCE:
         return "faster"
     if ratio.high < 1 / INDIFFERENCE:
@@ -58,8 +58,8 @@ def verdict(ratio: Interval) -> Verdict:
 
 
 def too_wide(ratio: Interval) -> bool:
-    """Whether the interval leaves everything open."""
-    return verdict(ratio) == "cannot tell" and ratio.high / ratio.low > TOO_WIDE
+    """Whether the interval decides nothing, not even "about equal"."""
+    return decide(ratio) == "cannot tell" and ratio.high / ratio.low > TOO_WIDE
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -1,4 +1,4 @@
-"""How numbers and verdicts are said: the same in tables, figures and the report."""
+"""How numbers and verdicts are written: the same in tables, figures and the report."""
 
 from surge.results.rows import Comparison, Interval
 
@@ -7,7 +7,7 @@ MARKS = {"faster": "▲", "slower": "▼", "cannot tell": "≈", "rejected": "�
 
 
 def number(value: float) -> str:
-    """What was counted, in full; of what was measured, three digits: `0.0313`, `4.1`, `12,400`."""
+    """A whole number in full, any other with three digits: `0.0313`, `4.1`, `12,400`."""
     if value == int(value):
         return f"{value:,.0f}"
     if abs(value) >= 1000:
@@ -16,7 +16,7 @@ def number(value: float) -> str:
 
 
 def counted(value: float) -> str:
-    """What was counted for a claim: `41`, `1.002`, `500,000`; beyond that four digits."""
+    """A claim's counter: `41`, `1.002`, `500,000`; a fraction has four digits."""
     return f"{value:,.0f}" if value == int(value) or value >= 1000 else f"{value:.4g}"
 
 
@@ -43,12 +43,13 @@ def marked(row: Comparison) -> str:
 
 
 def sentence(row: Comparison) -> str:
-    """The comparison as one would say it."""
+    """The comparison in a sentence."""
     if row.rejected or row.ratio is None:
         return f"{row.b} against {row.a} on {row.workload}: rejected, {row.rejected}"
-    said = {
+    verdicts = {
         "faster": f"{row.b} is faster than {row.a} on {row.workload}",
         "slower": f"{row.b} is slower than {row.a} on {row.workload}",
         "cannot tell": f"{row.workload} does not tell {row.b} from {row.a}",
     }
-    return f"{said[row.verdict]}: {ratio(row.ratio.throughput, row.at_least)} the requests a second"
+    throughput = ratio(row.ratio.throughput, row.at_least)
+    return f"{verdicts[row.verdict]}: {throughput} the requests a second"

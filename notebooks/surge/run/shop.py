@@ -14,7 +14,7 @@ import psycopg
 
 from stack.stubs.client import configure_partners
 from stack.system import System
-from surge.count.sql import OF_SERVICE, Ledger
+from surge.count.sql import OF_SERVICE, StatementStats
 
 STATEMENTS: LiteralString = f"""
     SELECT sum(calls)::int, sum(rows)::int, sum(shared_blks_hit + shared_blks_read)::int, query
@@ -57,10 +57,10 @@ class Shop:
 
     def statements(self, path: str) -> list[Statement]:
         """What a GET of this path asks the database."""
-        with Ledger(self.system) as ledger:
+        with StatementStats(self.system) as sql:
             self.client.get(path)
-            ledger.statements()  # waits until all is done
-            found = ledger.connection.execute(STATEMENTS, [ledger.role]).fetchall()
+            sql.statements()  # waits until all is done
+            found = sql.connection.execute(STATEMENTS, [sql.role]).fetchall()
         return [Statement(*row) for row in found]
 
     def sql(self, query: LiteralString) -> list[tuple[Any, ...]]:

@@ -18,7 +18,7 @@ from stack.checkpoint import Checkpoint
 from stack.processes.ports import free_port
 from stack.seed.data import hot_ids
 from stack.system import System
-from surge.count.sql import Ledger
+from surge.count.sql import StatementStats
 from surge.machine.waiting import wait_until
 
 
@@ -249,21 +249,21 @@ def test_a_row_that_does_not_fit_is_nobody_elses_error(step: Checkpoint) -> None
         Shopper(system.urls[0]) as shopper,
         psycopg.connect(system.database_url, autocommit=True) as database,
         ThreadPoolExecutor(20) as crowd,
-        Ledger(system) as ledger,
+        StatementStats(system) as sql,
     ):
         for number in range(20):  # connections that are open, and shoppers who are there
             list(crowd.map(lambda id: shopper.get(f"/products/{id}"), [100 + number] * 20))
-        before = ledger.statements().calls
+        before = sql.statements().calls
         database.execute("UPDATE products SET category = 'odd' WHERE id = 7")
         with stopped(system, "app"):
             asked = [crowd.submit(shopper.get, f"/products/{id}") for id in range(1, 21)]
             time.sleep(0.5)  # all of them are there, and meet in a batch
         met = {id: one.result().status_code for id, one in enumerate(asked, 1)}
         assert {id for id, status in met.items() if status != 200} == {7}
-        asked_together = ledger.statements().calls
+        asked_together = sql.statements().calls
         assert asked_together - before < 10, "they did not meet: nothing was tested"
         assert shopper.get("/products/7").status_code == 500
-        assert ledger.statements().calls == asked_together + 1, "it was looked up again, in vain"
+        assert sql.statements().calls == asked_together + 1, "it was looked up again, in vain"
 
 
 @each(TIERED)

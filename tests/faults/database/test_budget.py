@@ -13,7 +13,7 @@ from steps import alone, each, inside, teaching
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.system import System
-from surge.count.sql import Ledger
+from surge.count.sql import StatementStats
 
 BUDGETED = teaching("workers")
 
@@ -72,11 +72,11 @@ def test_nobody_takes_all_connections_by_asking_how_it_is(step: Checkpoint) -> N
         alone(step) as system,
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
         ThreadPoolExecutor(20) as crowd,
-        Ledger(system) as ledger,
+        StatementStats(system) as sql,
     ):
         time.sleep(1.1)  # until what was seen at the start is old
         asked = crowd.map(client.get, ["/readyz"] * 200)
         assert {answer.status_code for answer in asked} == {200}
         system.service.stop_all()
-        connections, _ = ledger.sessions_and_scanned_rows()
+        connections, _ = sql.sessions_and_scanned_rows()
     assert 0 < connections < 20

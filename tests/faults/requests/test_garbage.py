@@ -7,7 +7,7 @@ from caches import CACHED
 
 from stack.seed.data import CATEGORIES, COUNTS, hot_ids
 from stack.system import System
-from surge.load.generator import Probe
+from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan
 from surge.machine.waiting import wait_until
 
@@ -34,14 +34,14 @@ def test_garbage_fills_neither_the_memory_nor_the_cache() -> None:
     kept_at_most = COUNTS["tiny"].products + (len(CATEGORIES) + 1) * len(SORTS) * KEPT_PAGES
     with (
         System(CACHED[-1], size="tiny", environment=SMALL, instances=2) as system,
-        Probe() as probe,
+        LoadGenerator() as generator,
         httpx2.Client(base_url=system.url, timeout=30) as client,
         redis.Redis.from_url(system.redis_url) as cache,
     ):
         sizes = []
         for _ in range(2):
             plan = Plan(system.urls, "garbage", connections=FEW, count=HALF, size="tiny")
-            result = probe.run(plan)
+            result = generator.run(plan)
             assert not result.errors, result.errors
             assert result.good == HALF
             sizes.append(sum(one.memory_info().rss for one in system.service.processes()))

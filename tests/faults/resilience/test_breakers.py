@@ -14,7 +14,7 @@ from stack.checkpoint import Checkpoint
 from stack.stubs.client import configure_partners, partner_stats
 from stack.stubs.partners import PARTNERS
 from stack.system import System
-from surge.count.telemetry import numbers
+from surge.count.telemetry import scrape_instances
 from surge.machine.waiting import wait_until
 
 PAUSE = 5  # seconds, in which even a busy machine asks a few dozen times
@@ -43,7 +43,7 @@ def calls(system: System) -> int:
 
 
 def open_breakers(system: System) -> float:
-    return sum(numbers(system)["breaker_open", partner] for partner in PARTNERS)
+    return sum(scrape_instances(system)["breaker_open", partner] for partner in PARTNERS)
 
 
 @each(RESILIENT)
@@ -59,8 +59,8 @@ def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoin
             assert missing(client) == ["meridian"]
         assert calls(system) == 2 * 30 + OPENS  # the others had nothing to do with it
         failed = "partner_request_duration_seconds_count", "failed", "meridian"
-        assert numbers(system)[failed] == OPENS
-        assert numbers(system)["breaker_open", "meridian"] == 1
+        assert scrape_instances(system)[failed] == OPENS
+        assert scrape_instances(system)["breaker_open", "meridian"] == 1
         assert open_breakers(system) == 1
         configure_partners(system.partners_url, error_rate=0)
         wait_until(lambda: missing(client) == [], "the partner to be asked again")
@@ -125,7 +125,7 @@ def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
         for _ in range(2 * OPENS):
             client.get("/products/7/offers", headers={"Request-Timeout": "0.1"})
         assert missing(client) == []
-        told = numbers(system)
+        told = scrape_instances(system)
     count = "partner_request_duration_seconds_count"
     assert told[count, "given up", "meridian"] > 0  # and no alert about a partner who is well
     assert told[count, "timeout", "meridian"] == told[count, "failed", "meridian"] == 0

@@ -15,7 +15,7 @@ from resilient import RESILIENT, lines, refused
 
 from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
-from surge.count.telemetry import numbers
+from surge.count.telemetry import scrape_instances
 from surge.machine.waiting import wait_until
 
 WAITING = """
@@ -91,7 +91,7 @@ def test_who_has_no_time_left_costs_nothing(system: System, client: httpx2.Clien
     for path in PATHS:
         refused(client.get(path.format(9), headers=within(0)), 504)
     refused(client.post("/orders", json=order(9, 1)["json"], headers=within(0)), 504)
-    assert numbers(system)["requests_shed_total", "hurry"] >= len(PATHS) + 1
+    assert scrape_instances(system)["requests_shed_total", "hurry"] >= len(PATHS) + 1
     assert partner_stats(system.partners_url)["calls"] == before
 
 

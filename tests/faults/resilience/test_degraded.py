@@ -15,7 +15,7 @@ from steps import each
 from stack.checkpoint import Checkpoint
 from stack.stubs.fault_proxy import FaultProxy
 from stack.system import System
-from surge.count.telemetry import numbers
+from surge.count.telemetry import scrape_instances
 from surge.machine.waiting import wait_until
 
 
@@ -116,7 +116,7 @@ def test_postgres_restarts_and_cached_reads_go_on(step: Checkpoint) -> None:
             refused(client.patch("/products/7", json={"price_cents": 1}))
             refused(client.post("/reports", json={"category": "books"}))
             system.backing.restart_postgres()
-            assert numbers(system)["requests_shed_total", "database"] >= bought[503]
+            assert scrape_instances(system)["requests_shed_total", "database"] >= bought[503]
             goal = bought[201] + 20
             wait_until(lambda: bought[201] >= goal, "orders to be taken again")
             for path in looks.done:
@@ -182,7 +182,7 @@ def test_reads_whose_connection_is_cut_are_done_again(step: Checkpoint) -> None:
             for _ in range(5):
                 proxy.reset()
                 looks.more("/products/{}/stock", 20)
-        told = numbers(system)
+        told = scrape_instances(system)
         assert told["retries_total", "read"], "no read was cut: nothing was tested"
         assert told["requests_shed_total", "database"] == 0  # who was helped was not refused
 
@@ -199,11 +199,11 @@ def test_retries_are_few_however_many_fail(step: Checkpoint) -> None:
         began = time.monotonic()
         refused(client.get("/products/7/stock"))
         assert time.monotonic() - began >= 0.05 + 0.1 + 0.2  # the first waits as the others do
-        tried_once = numbers(system)["retries_total", "read"]
+        tried_once = scrape_instances(system)["retries_total", "read"]
         for _ in range(99):
             refused(client.get("/products/7/stock"))
-        tried = numbers(system)["retries_total", "read"]
-        assert numbers(system)["requests_shed_total", "database"] == 100
+        tried = scrape_instances(system)["retries_total", "read"]
+        assert scrape_instances(system)["requests_shed_total", "database"] == 100
         system.backing.restart_postgres()
     assert tried_once == 3  # while there is something to spend, each read has its three
     assert 7 + 0.1 * 90 <= tried <= 7 + 0.1 * 101

@@ -14,8 +14,8 @@ from steps import each
 from stack.checkpoint import Checkpoint
 from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
-from surge.count.telemetry import numbers
-from surge.load.generator import Probe
+from surge.count.telemetry import scrape_instances
+from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan, Result
 from surge.machine.waiting import wait_until
 
@@ -29,15 +29,18 @@ MOST = 0.5
 
 @each(RESILIENT)
 def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> None:
-    with System(step, size="tiny", environment=KEPT_NOWHERE) as system, Probe() as probe:
+    with (
+        System(step, size="tiny", environment=KEPT_NOWHERE) as system,
+        LoadGenerator() as generator,
+    ):
 
         def capacity(connections: int) -> float:
             plan = Plan(system.public_urls, WORK, connections, SECONDS / 2, size="tiny")
-            return probe.run(plan).throughput
+            return generator.run(plan).throughput
 
         def offer(rate: float, seconds: float) -> Result:
             plan = Plan(system.public_urls, WORK, 1000, seconds, rate=rate, size="tiny", timeout=20)
-            return probe.run(plan)
+            return generator.run(plan)
 
         capacity(16)  # it warms up
         shares, errors, refusals = [], Counter[str](), 0
@@ -50,7 +53,7 @@ def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> No
         assert refusals, "nobody was refused: nothing was tested"
         assert max(shares) >= MOST, shares
         assert set(errors) == {"status 503"}, errors
-        assert numbers(system)["requests_shed_total", "limit"] >= errors["status 503"]
+        assert scrape_instances(system)["requests_shed_total", "limit"] >= errors["status 503"]
         wait_until(lambda: not offer(peak / 3, 1).errors, "nobody to be refused any more")
 
 

@@ -17,8 +17,8 @@ from steps import each, teaching
 from stack.checkpoint import Checkpoint
 from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
-from surge.count.telemetry import numbers, told
-from surge.load.generator import Probe
+from surge.count.telemetry import scrape, scrape_instances
+from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan
 from surge.machine.waiting import wait_until
 
@@ -56,7 +56,7 @@ def spans_when(system: System, many: int) -> list[dict[str, Any]]:
 @each(OBSERVED)
 def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) -> None:
     with shop(step, environment={"EDGE_SECONDS": "0"}, worker=False) as (system, client):
-        before = numbers(system)
+        before = scrape_instances(system)
         for number in range(30):
             client.get(f"/products/{1 + number % 3}")
         for _ in range(7):
@@ -65,7 +65,7 @@ def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) ->
         client.get("/products?category=toys")
         client.post("/orders", json=ORDER)
         client.post("/orders", json={})
-        counted = numbers(system) - before
+        counted = scrape_instances(system) - before
     found = {key[1:]: int(value) for key, value in counted.items() if key[0] == REQUESTS}
     found = {key: value for key, value in found.items() if key[1] not in ("/metrics", "/readyz")}
     assert found == {
@@ -88,18 +88,18 @@ def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
         looking = [shoppers.submit(client.get, f"/products/{number}") for number in range(1, 6)]
         active = "http_server_active_requests"
         itself = 1  # to look takes a request, too
-        wait_until(lambda: numbers(system)[active,] == itself + 5, "five who look")
+        wait_until(lambda: scrape_instances(system)[active,] == itself + 5, "five who look")
         other.rollback()
         assert {look.result().status_code for look in looking} == {200}
-        assert numbers(system)[active,] == itself
+        assert scrape_instances(system)[active,] == itself
 
 
 @each(OBSERVED)
 def test_garbage_makes_no_series(step: Checkpoint) -> None:
-    with shop(step, instances=1, worker=False) as (system, client), Probe() as probe:
+    with shop(step, instances=1, worker=False) as (system, client), LoadGenerator() as generator:
 
         def series() -> int:
-            return sum(key[0] == REQUESTS for key in numbers(system))
+            return sum(key[0] == REQUESTS for key in scrape_instances(system))
 
         client.get("/products/7")
         for path in ("/nothing", "/products/x", "/products/7?fields=nope"):
@@ -107,7 +107,7 @@ def test_garbage_makes_no_series(step: Checkpoint) -> None:
             client.request("BREW", path)
         before = series()
         plan = Plan(system.urls, "garbage", connections=20, count=3_000, size="tiny")
-        assert probe.run(plan).good == 3_000
+        assert generator.run(plan).good == 3_000
         for number in range(50):
             client.request(f"BREW{number}", f"/nothing/{number}")
         assert series() - before <= 5, "each address or method has a series of its own"
@@ -180,7 +180,7 @@ def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> 
         assert late["name"] == "GET /products/{product_id}/stock"
         assert late["status"] == "error"
         assert late["attributes"] == {"http.response.status_code": 503, "late": True}
-        assert numbers(system)["requests_shed_total", "pool"] == 1
+        assert scrape_instances(system)["requests_shed_total", "pool"] == 1
 
 
 @each(OBSERVED)
@@ -233,13 +233,15 @@ def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> N
         for _ in range(3):
             assert client.post("/orders", json=ORDER).status_code == 201
         waiting = ("jobs_waiting", "confirm_order")
-        wait_until(lambda: told(*system.workers.metrics)[waiting] == 2, "two that wait")
-        wait_until(lambda: told(*system.workers.metrics)[("jobs_oldest_seconds",)] > 1, "their age")
+        wait_until(lambda: scrape(*system.workers.metrics)[waiting] == 2, "two that wait")
+        wait_until(
+            lambda: scrape(*system.workers.metrics)[("jobs_oldest_seconds",)] > 1, "their age"
+        )
         configure_partners(
             system.partners_url, error_rate=1.0, hold=False
         )  # too late for the one that is held
-        wait_until(lambda: told(*system.workers.metrics)[("jobs_given_up",)] == 2, "the failed")
-        assert told(*system.workers.metrics)[("jobs_oldest_seconds",)] == 0
+        wait_until(lambda: scrape(*system.workers.metrics)[("jobs_given_up",)] == 2, "the failed")
+        assert scrape(*system.workers.metrics)[("jobs_oldest_seconds",)] == 0
 
 
 @each(OBSERVED)

@@ -9,7 +9,7 @@ import pytest
 
 from stack.paths import ROOT
 from surge.book import blocks, pictures
-from surge.measure import ladder, verdict
+from surge.measure import cost, ladder, pairs
 from surge.present import figures, themes
 from surge.results import stats, wording
 from surge.results.rows import Comparison, record
@@ -73,7 +73,7 @@ def test_a_figure_has_words_a_table_and_a_file_that_knows_its_rows(committed: Pa
     assert not newer.current()
 
 
-@pytest.mark.parametrize("module", [figures, verdict, ladder, stats, themes, wording])
+@pytest.mark.parametrize("module", [figures, cost, pairs, ladder, stats, themes, wording])
 def test_a_figure_is_stale_when_the_code_has_changed_that_makes_it(
     committed: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:

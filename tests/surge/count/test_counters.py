@@ -9,8 +9,9 @@ from stack.checkpoint import Checkpoint, Claim, read
 from stack.errors import StackError
 from stack.seed.data import COUNTS
 from stack.system import System
-from surge.count import counters, servers
-from surge.count.counters import Counted, claims
+from surge.count import counters, runs, servers
+from surge.count.counters import claims
+from surge.count.runs import Counted
 from surge.count.servers import Servers
 
 TOML = """
@@ -84,7 +85,7 @@ def claim(counter: str = "sql.statements", **change: Any) -> Claim:
 
 def count(checkpoint: Checkpoint, claim: Claim) -> Counted:
     with Servers(checkpoint) as own:
-        return counters.count(own, claim)
+        return runs.count(own, claim)
 
 
 def test_every_counter_is_exact(known: Checkpoint) -> None:
@@ -99,7 +100,7 @@ def test_every_counter_is_exact(known: Checkpoint) -> None:
     assert found["partners.connections"] <= 4
     assert found["http.bytes"] == 6
     assert found["http.errors"] == 0
-    assert found["loop.slow_callbacks"] == 0  # nobody asked asyncio to tell
+    assert found["loop.slow_callbacks"] == 0  # asyncio runs without its debug mode
 
 
 def test_on_a_server_of_your_own_they_are_the_same(known: Checkpoint, own_server: str) -> None:
@@ -117,7 +118,7 @@ def test_held_partners_show_how_many_calls_can_be_open_at_once(known: Checkpoint
     assert held.counters["partners.calls"] == 1
 
 
-def test_steps_that_hold_the_loop_are_counted_by_asyncio_itself(known: Checkpoint) -> None:
+def test_callbacks_that_block_the_loop_are_counted_by_asyncio_itself(known: Checkpoint) -> None:
     found = count(known, claim("loop.slow_callbacks"))
     assert found.value == 4
     assert found.counters["partners.in_flight.max"] == 1  # one request at a time
@@ -173,7 +174,7 @@ def test_runs_share_servers_without_a_trace_of_each_other(
     writes = claim(workload="orders", partners=held, environment={"RUN": "writes"})
     again = claim(partners=held, environment={"RUN": "again"})
     with Servers(known.model_copy(update={"patience": {"RUN": "patient"}})) as shared:
-        found = [counters.count(shared, one).counters for one in (first, writes, again)]
+        found = [runs.count(shared, one).counters for one in (first, writes, again)]
     assert started == ["patient", "writes"]
     # Threads are looked at now and then; what a backend looks up for itself are blocks, too.
     for name in found[0].keys() - {"app.threads.max", "sql.blocks"}:

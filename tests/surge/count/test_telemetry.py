@@ -1,11 +1,11 @@
-"""What a service tells of itself is held against what was asked of it."""
+"""What a service reports about itself is compared with what it was asked."""
 
 from pathlib import Path
 
 import pytest
 
 from stack.checkpoint import Checkpoint, Claim, read
-from surge.count import counters, telemetry
+from surge.count import runs, telemetry
 from surge.count.servers import Servers
 
 TOML = """
@@ -91,8 +91,8 @@ def claim(share: str, **environment: str) -> Claim:
 
 def test_metrics_traces_and_log_are_counted(telling: Checkpoint) -> None:
     with Servers(telling) as servers:
-        whole = counters.count(servers, claim("100%")).counters
-        part = counters.count(servers, claim("25%", SHY="1")).counters
+        whole = runs.count(servers, claim("100%")).counters
+        part = runs.count(servers, claim("25%", SHY="1")).counters
     assert whole["metrics.requests"] == 1
     assert whole["traces.spans"] == 2
     assert whole["traces.found"] == 1
@@ -101,8 +101,8 @@ def test_metrics_traces_and_log_are_counted(telling: Checkpoint) -> None:
     assert part["traces.spans"] == pytest.approx(2 * part["traces.found"])
 
 
-def test_lines_of_another_form_name_nothing() -> None:
+def test_lines_that_are_not_json_have_no_ids() -> None:
     written = b'{"path": "/orders", "trace_id": "a"}\n["/orders"]\n/orders\n{"path": "/orders"}\n'
-    lines = telemetry.requests_in(written + b'{"path": "/readyz", "trace_id": "b"}\n')
+    lines = telemetry.request_lines(written + b'{"path": "/readyz", "trace_id": "b"}\n')
     assert len(lines) == 4
-    assert telemetry.named(lines, "trace_id") == {"a"}
+    assert telemetry.distinct_ids(lines, "trace_id") == {"a"}

@@ -110,7 +110,7 @@ def test_the_crowd_and_the_shop_count_the_same(
     journey: str, runs: dict[str, tuple[Outcome, TinyShop]]
 ) -> None:
     outcome, shop = runs[journey]
-    assert {visit.name: visit.requests for visit in outcome.visits} == dict(shop.asked)
+    assert {request.name: request.requests for request in outcome.requests} == dict(shop.asked)
     assert outcome.total.requests == shop.asked.total() > 0
     assert sum(outcome.total.times.values()) == outcome.total.requests
     assert outcome.total.failures == 0
@@ -154,7 +154,7 @@ def test_answers_that_outlast_the_run_are_waited_for_and_counted() -> None:
     assert (outcome.total.percentile(50) or 0) >= 2500
 
 
-def test_what_is_not_the_contracts_answer_rejects_the_run() -> None:
+def test_an_answer_that_breaks_the_contract_rejects_the_run() -> None:
     with served(Broken()) as url:
         outcome = runner.run(url, "browse", 1, 2, False, CONSOLE)
     assert outcome.rejected == runner.REJECTED[CONFUSED]
@@ -175,8 +175,8 @@ def test_a_generator_without_a_core_left_rejects_the_run() -> None:
     assert runner.outcome("browse", 1, 1, [entry], BUSY).rejected == runner.REJECTED[BUSY]
 
 
-def test_locust_confesses_when_it_was_busy() -> None:
-    """In a process of its own: importing Locust changes the sockets of whoever imports it."""
+def test_a_busy_locust_says_so_by_its_exit_status() -> None:
+    """In a process of its own, because importing Locust changes that process's sockets."""
     code = (
         "import locust, types, locust.runners; from surge.crowd import locustfile as f;"
         "runner = types.SimpleNamespace(cpu_warning_emitted=True, exceptions={});"

@@ -1,4 +1,4 @@
-"""The load probe: it counts everything, hides nothing, and follows the protocol."""
+"""The load generator: it counts everything, hides nothing, and follows the protocol."""
 
 import asyncio
 import itertools
@@ -10,11 +10,11 @@ import pytest
 from scripted import BODY, BUSY, CHUNKED, CLOSE, OK, Server, after, always
 
 from stack.errors import StackError
-from surge.load.generator import Probe, drive
+from surge.load.generator import LoadGenerator, drive
 from surge.load.http1 import Request
 from surge.load.plan import Plan, Result
 from surge.load.workloads import get
-from surge.results.stats import interval, verdict
+from surge.results.stats import decide, interval
 
 
 def run(server: Server, requests: Iterator[Request] | None = None, **plan: Any) -> Result:
@@ -42,10 +42,10 @@ def test_a_count_smaller_than_the_connections_is_kept() -> None:
 
 
 def test_chunked_bodies_are_counted_without_their_framing() -> None:
-    result = run(Server(always(CHUNKED)), connections=3, count=50, sample=True)
+    result = run(Server(always(CHUNKED)), connections=3, count=50, digest=True)
     assert result.good == 50
     assert result.body_bytes == 50 * len(BODY)
-    plain = run(Server(always(OK)), connections=3, count=50, sample=True)
+    plain = run(Server(always(OK)), connections=3, count=50, digest=True)
     assert result.digests == plain.digests
 
 
@@ -68,14 +68,14 @@ def test_a_dropped_connection_is_an_error_of_its_own_kind_and_the_load_goes_on()
     assert result.connections_opened == 21 - 1  # the last request was dropped, nothing followed
 
 
-def test_half_an_answer_is_no_answer() -> None:
+def test_an_incomplete_response_is_dropped() -> None:
     short = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 99\r\n\r\n" + BODY
     result = run(Server(always(short)), connections=1, count=5)
     assert result.errors == {"dropped": 5}
     assert result.good == 0
 
 
-def test_what_is_not_http_is_called_malformed() -> None:
+def test_a_response_that_is_not_http_is_malformed() -> None:
     result = run(Server(always(b"220 mail.example ESMTP\r\n\r\n")), connections=2, count=6)
     assert result.errors == {"malformed": 6}
 
@@ -90,7 +90,7 @@ def test_statuses_that_the_workload_does_not_allow_are_errors_without_latency() 
     assert result.good == 75
 
 
-def test_nobody_listening_is_refused_and_ends() -> None:
+def test_a_closed_port_is_refused_and_the_run_ends() -> None:
     with Server(always(OK)).listening() as url:
         pass
     stream = itertools.repeat(Request(get("/")))
@@ -139,34 +139,34 @@ def test_a_mistake_in_a_stream_ends_the_run_instead_of_hanging_it() -> None:
         run(Server(always(OK)), stream(), connections=2, count=50)
 
 
-def test_a_probe_that_cannot_answer_is_an_error_for_a_person() -> None:
-    with Probe() as probe:
+def test_a_load_generator_that_cannot_answer_raises_a_stack_error() -> None:
+    with LoadGenerator() as generator:
         with pytest.raises(StackError, match="no workload 'browse'"):
-            probe.run(Plan(["http://127.0.0.1:1"], "browse", 1, count=1))
-        probe.process.kill()
-        probe.process.wait()
-        with pytest.raises(StackError, match="ended before its answer"):
-            probe.run(Plan(["http://127.0.0.1:1"], "list", 1, count=1))
+            generator.run(Plan(["http://127.0.0.1:1"], "browse", 1, count=1))
+        generator.process.kill()
+        generator.process.wait()
+        with pytest.raises(StackError, match="ended before its result"):
+            generator.run(Plan(["http://127.0.0.1:1"], "list", 1, count=1))
 
 
-def test_a_plan_and_a_result_survive_the_way_to_the_probe_and_back() -> None:
+def test_a_plan_and_a_result_survive_the_way_to_the_load_generator_and_back() -> None:
     plan = Plan(["http://127.0.0.1:1"], "list", 3, rate=10.5, seconds=1.0)
-    assert Plan.read(plan.line()) == plan
+    assert Plan.from_json(plan.to_json()) == plan
     result = run(Server(always(BUSY)), connections=1, count=2)
-    assert Result.read(result.line()) == result
-    good = run(Server(always(OK)), connections=1, count=2, sample=True)
-    assert Result.read(good.line()) == good
+    assert Result.from_json(result.to_json()) == result
+    good = run(Server(always(OK)), connections=1, count=2, digest=True)
+    assert Result.from_json(good.to_json()) == good
 
 
 def test_the_open_loop_sends_its_rate_whatever_the_answers() -> None:
     server = Server(always(OK))
-    with server.listening() as url, Probe() as probe:
-        result = probe.run(Plan([url], "detail", 20, rate=300, seconds=1.0))
+    with server.listening() as url, LoadGenerator() as generator:
+        result = generator.run(Plan([url], "detail", 20, rate=300, seconds=1.0))
     assert result.good == len(server.requests) == 300
 
 
 def test_a_stall_hits_every_request_that_was_due_in_it() -> None:
-    """No coordinated omission: who waits in the probe's queue waits all the same."""
+    """No coordinated omission: the wait in the load generator's queue counts."""
     stall, rate, connections = 0.5, 400, 4
 
     def stalling() -> Server:
@@ -180,28 +180,28 @@ def test_a_stall_hits_every_request_that_was_due_in_it() -> None:
     def slow(result: Result) -> int:
         return sum(latency > stall / 2 * 1e9 for latency in result.latencies)
 
-    with Probe() as probe:
+    with LoadGenerator() as generator:
         with stalling().listening() as url:
-            opened = probe.run(Plan([url], "detail", connections, rate=rate, seconds=1.5))
+            opened = generator.run(Plan([url], "detail", connections, rate=rate, seconds=1.5))
         with stalling().listening() as url:
-            closed = probe.run(Plan([url], "detail", connections, seconds=1.0))
+            closed = generator.run(Plan([url], "detail", connections, seconds=1.0))
     assert slow(closed) <= connections
     # About half of those due during the stall waited more than half of it.
     assert slow(opened) > rate * stall / 4
 
 
-def test_shoppers_who_queue_too_long_give_up_too() -> None:
-    with Server(after(5)).listening() as url, Probe() as probe:
-        result = probe.run(Plan([url], "detail", 2, rate=50, seconds=0.5, timeout=0.3))
+def test_queued_requests_time_out_too() -> None:
+    with Server(after(5)).listening() as url, LoadGenerator() as generator:
+        result = generator.run(Plan([url], "detail", 2, rate=50, seconds=0.5, timeout=0.3))
     assert result.errors == {"timeout": 25}
     assert result.good == 0
 
 
-def test_a_probe_goes_on_with_a_stream_from_plan_to_plan() -> None:
+def test_a_load_generator_goes_on_with_a_stream_from_plan_to_plan() -> None:
     server = Server(always(OK))
-    with server.listening() as url, Probe() as probe:
+    with server.listening() as url, LoadGenerator() as generator:
         for _ in range(2):
-            probe.run(Plan([url], "cold", 1, count=400, size="tiny"))
+            generator.run(Plan([url], "cold", 1, count=400, size="tiny"))
     assert len(set(server.requests)) == 800
 
 
@@ -209,11 +209,11 @@ def test_a_probe_goes_on_with_a_stream_from_plan_to_plan() -> None:
     ("b", "expected"), [(0.02, "cannot tell"), (0.06, "slower"), (0.007, "faster")]
 )
 def test_an_injected_delay_is_seen_and_no_delay_is_not(b: float, expected: str) -> None:
-    """Three times at most: somebody else on the machine may spoil a comparison, and not all."""
+    """Three tries: another program on the machine may spoil one comparison, but not all."""
     with (
         Server(after(0.02)).listening() as one,
         Server(after(b)).listening() as other,
-        Probe() as probe,
+        LoadGenerator() as generator,
     ):
 
         def compared() -> str:
@@ -222,9 +222,9 @@ def test_an_injected_delay_is_seen_and_no_delay_is_not(b: float, expected: str) 
                 pairs = []
                 for order in ((one, other), (other, one)) * 2:
                     plans = {url: Plan([url], "detail", 2, seconds=0.15) for url in order}
-                    speed = {url: probe.run(plan).throughput for url, plan in plans.items()}
+                    speed = {url: generator.run(plan).throughput for url, plan in plans.items()}
                     pairs.append(speed[other] / speed[one])
                 starts.append(pairs)
-            return verdict(interval(starts))
+            return decide(interval(starts))
 
         assert any(compared() == expected for _ in range(3))

@@ -9,11 +9,11 @@ from stack.errors import StackError
 from surge.load import idle
 
 
-def test_elsewhere_than_on_linux_no_limit_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_macos_keeps_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
         raise ValueError("current limit exceeds maximum limit")  # as macOS says
 
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(resource, "setrlimit", refused)
     with pytest.raises(StackError, match="Only Linux"):
-        idle.room(100)
+        idle.connections_per_process(100)

@@ -1,4 +1,4 @@
-"""Workloads: the same for everybody, endless, and what their names say."""
+"""Workloads: endless, the same for the same seed, and true to their names."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""CPU time by tier: all of a tier's processes count, the dead ones too, and nobody else's."""
+"""CPU time by tier: all of a tier's processes count, the dead ones too, and no others."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from surge.machine import cpu_time
 from surge.machine.waiting import wait_until
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="macOS does not pass CPU time on")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="macOS does not record reaped children")
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def python(code: str) -> Iterator[int]:
         process.communicate(b"\n")
 
 
-def test_what_a_process_burns_is_in_its_tier() -> None:
+def test_cpu_time_of_a_process_is_in_its_tier() -> None:
     with python(BURN.format(seconds=0.5)) as busy, python("") as idle:
         tiers = cpu_time.read({"app": [busy], "cache": [idle]}).tiers
     assert tiers["app"] >= 0.5
@@ -48,7 +48,7 @@ child = subprocess.Popen([sys.executable, "-c", burn], **pipes)
 child.stdout.readline()
 threading.Thread(target=child.wait, daemon=True).start()
 """
-"""Its child has burnt a second, and is buried as soon as it ends."""
+"""Its child has burnt a second, and is reaped as soon as it ends."""
 
 
 def test_living_children_belong_to_their_parents_tier() -> None:
@@ -57,18 +57,18 @@ def test_living_children_belong_to_their_parents_tier() -> None:
 
 
 @LINUX
-def test_a_child_that_is_buried_after_it_was_read_counts_once(
+def test_a_child_that_is_reaped_after_it_was_read_counts_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read_and_bury(process: psutil.Process) -> float:
+    def read_and_reap(process: psutil.Process) -> float:
         seconds = read(process)
         if process.pid != parent:
             process.kill()
-            wait_until(lambda: not psutil.pid_exists(process.pid), "its burial")
+            wait_until(lambda: not psutil.pid_exists(process.pid), "its end")
         return seconds
 
     read = cpu_time.process_seconds
-    monkeypatch.setattr(cpu_time, "process_seconds", read_and_bury)
+    monkeypatch.setattr(cpu_time, "process_seconds", read_and_reap)
     with python(PARENT) as parent:
         assert 1 <= cpu_time.tree_seconds(parent) < 2
 
@@ -83,11 +83,11 @@ subprocess.run([sys.executable, "-c", {BURN.format(seconds=0.4)!r}], check=True)
         assert cpu_time.tree_seconds(parent) >= 0.4
 
 
-def test_between_two_readings_only_what_was_spent_between_them_counts() -> None:
+def test_only_cpu_time_between_the_two_readings_counts() -> None:
     with python(BURN.format(seconds=0.3)) as pid:
         before = cpu_time.read({"app": [pid]})
-        spent = cpu_time.between(before, cpu_time.read({"app": [pid]}))
-    assert 0 <= spent.tiers["app"] < 0.3
+        used = cpu_time.between(before, cpu_time.read({"app": [pid]}))
+    assert 0 <= used.tiers["app"] < 0.3
 
 
 @LINUX

@@ -12,8 +12,8 @@ from stack.checkpoint import Checkpoint, read
 from stack.errors import StackError
 from surge.load.workloads import WORKLOADS
 from surge.measure import paired
-from surge.measure.paired import Pace
-from surge.measure.verdict import judge
+from surge.measure.samples import Schedule
+from surge.measure.verdict import compare_samples
 from surge.results.rows import Comparison, Sample, Sides
 
 LABELS = Sides(a="04 pool", b="05 async")
@@ -42,7 +42,7 @@ def judged(
         for pair in range(4)
         for side, change in (("a", a), ("b", b))
     ]
-    return judge(LABELS, WORKLOADS["detail"], "quick", samples, differing)
+    return compare_samples(LABELS, WORKLOADS["detail"], "quick", samples, differing)
 
 
 def test_equal_samples_cannot_be_told_apart() -> None:
@@ -62,7 +62,7 @@ def test_every_ratio_is_above_one_when_b_is_better() -> None:
     assert judged(b={"throughput": 500.0}).verdict == "slower"
 
 
-def test_neither_the_probe_nor_the_partners_are_the_shops_cost() -> None:
+def test_cost_leaves_out_the_load_generator_and_the_partners() -> None:
     tiers = {"app": 2.0, "database": 1.0, "client": 9.0, "partners": 0.1}
     row = judged(b={"tiers": tiers})
     assert row.ratio is not None
@@ -76,7 +76,7 @@ def test_a_pair_is_two_neighbours_whatever_their_order() -> None:
         for pair, (a, b) in enumerate([(100.0, 200.0), (1000.0, 2000.0)])
         for side, speed in (("b", b), ("a", a))
     ]
-    row = judge(LABELS, WORKLOADS["detail"], "quick", samples)
+    row = compare_samples(LABELS, WORKLOADS["detail"], "quick", samples)
     assert row.ratio is not None
     assert row.ratio.throughput.low == row.ratio.throughput.high == 2
 
@@ -99,7 +99,7 @@ FAST: dict[str, Any] = {"throughput": 9000.0}
         ({"b": {**FAST, "client_share": 1.0}, "a": {"client_share": 1.0}}, "its own limit on 04"),
     ],
 )
-def test_what_cannot_be_trusted_is_rejected_with_the_reason(
+def test_a_failed_check_rejects_the_comparison_with_its_reason(
     change: dict[str, Any], reason: str
 ) -> None:
     row = judged(**change)
@@ -108,7 +108,7 @@ def test_what_cannot_be_trusted_is_rejected_with_the_reason(
     assert re.search(reason, row.rejected)
 
 
-def test_a_probe_at_its_limit_on_the_faster_side_leaves_a_lower_bound() -> None:
+def test_a_limited_load_generator_on_the_faster_side_leaves_a_lower_bound() -> None:
     row = judged(b={"throughput": 9000.0, "client_share": 0.97})
     assert (row.verdict, row.rejected, row.at_least) == ("faster", None, True)
 
@@ -128,7 +128,7 @@ def test_noise_that_leaves_everything_open_is_rejected() -> None:
         for pair, b in enumerate(speeds)
         for side, speed in (("a", 1000.0), ("b", b))
     ]
-    row = judge(LABELS, WORKLOADS["detail"], "quick", samples)
+    row = compare_samples(LABELS, WORKLOADS["detail"], "quick", samples)
     assert row.rejected is not None
     assert row.rejected.startswith("too noisy: anything from 0.")
 
@@ -173,8 +173,8 @@ def make(tmp_path: Path) -> Make:
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two starts of short slices: enough for differences made to be seen."""
-    pace = Pace(starts=2, enough=2, rounds=1, slice_seconds=0.2, warm_seconds=0.1)
-    monkeypatch.setitem(paired.PACES, "quick", pace)
+    schedule = Schedule(max_starts=2, min_starts=2, rounds=1, slice_seconds=0.2, warmup_seconds=0.1)
+    monkeypatch.setitem(paired.SCHEDULES, "quick", schedule)
 
 
 def test_slices_alternate_and_the_order_is_swapped_between_starts(make: Make) -> None:
@@ -193,11 +193,11 @@ def test_slices_alternate_and_the_order_is_swapped_between_starts(make: Make) ->
         assert row.verdict == "slower"
 
 
-def test_only_what_is_in_doubt_is_measured_once_more(
+def test_only_an_undecided_workload_gets_another_start(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pace = replace(paired.PACES["quick"], starts=3)
-    monkeypatch.setitem(paired.PACES, "quick", pace)
+    schedule = replace(paired.SCHEDULES["quick"], max_starts=3)
+    monkeypatch.setitem(paired.SCHEDULES, "quick", schedule)
     one, other = make("one", 0.01), make("other", 0.1)
     doubtful, plain = paired.compare_many(one, other, ["list", "detail"])
     assert {s.start for s in doubtful.samples} == {0, 1, 2}

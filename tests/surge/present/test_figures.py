@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from surge.present import figures
 from surge.present.figures import Shape
 from surge.present.themes import DARK, LIGHT, Theme, png, svg
-from surge.results.percentiles import within
+from surge.results.percentiles import histogram_percentile
 from surge.results.rows import Comparison
 
 ROWS = made_up.climb()
@@ -198,7 +198,7 @@ def test_data_tables_are_rectangular_and_hold_the_numbers_drawn() -> None:
 
 def test_a_percentile_is_the_time_by_which_so_many_answers_had_come() -> None:
     waits = {1: 50, 2: 49, 9: 1}
-    assert [within(waits, percent) for percent in (0.1, 50, 50.1, 99, 99.1, 100)] == [
+    assert [histogram_percentile(waits, percent) for percent in (0.1, 50, 50.1, 99, 99.1, 100)] == [
         1,
         1,
         2,
@@ -206,7 +206,7 @@ def test_a_percentile_is_the_time_by_which_so_many_answers_had_come() -> None:
         9,
         9,
     ]
-    assert within({}, 50) is None
+    assert histogram_percentile({}, 50) is None
 
 
 def test_the_same_rows_give_the_same_file() -> None:

@@ -17,14 +17,18 @@ from surge import notebook
 from surge.crowd import runner, timeline
 from surge.crowd.runner import Outcome
 from surge.crowd.surge_shape import phases, shoppers
-from surge.crowd.timeline import Ask, Stretch, Timeline
+from surge.crowd.timeline import TimedRequest, Timeline, Window
 from surge.present import surge_figure, tables
 from surge.present.figures import Shape
 from surge.present.themes import DARK, LIGHT, Theme
 from surge.run import scale
 
-QUICK = [Ask(second / 10, 10, False) for second in range(90)]
-LATE = [Ask(2.5, 1600, False), Ask(3.5, 10_000, True), Ask(9.4, 200, False)]
+QUICK = [TimedRequest(second / 10, 10, False) for second in range(90)]
+LATE = [
+    TimedRequest(2.5, 1600, False),
+    TimedRequest(3.5, 10_000, True),
+    TimedRequest(9.4, 200, False),
+]
 MADE_UP = Timeline(200, 9, QUICK + LATE)
 SURGES = {"01 naive": MADE_UP, "15 resilient": Timeline(2_000, 9, QUICK)}
 
@@ -58,22 +62,22 @@ def test_no_time_for_a_surge_is_said_before_anything_starts() -> None:
 def test_a_request_counts_where_it_was_asked_and_an_answer_where_it_came() -> None:
     calm, surge, after = (met for _, met in MADE_UP.by_phase())
     # Asked at 2.5 and answered at 4.1: a request of the calm, an answer of the surge.
-    assert calm == Stretch(0, 3, requests=31, failed=0, answered=10, p50=10, p99=1600)
-    assert surge == Stretch(3, 6, requests=31, failed=1, answered=31 / 3, p50=10, p99=10_000)
+    assert calm == Window(0, 3, requests=31, failed=0, answered=10, p50=10, p99=1600)
+    assert surge == Window(3, 6, requests=31, failed=1, answered=31 / 3, p50=10, p99=10_000)
     # Asked when the time was up: a request of the last second, its answer of none.
-    assert after == Stretch(6, 9, requests=31, failed=0, answered=10, p50=10, p99=200)
+    assert after == Window(6, 9, requests=31, failed=0, answered=10, p50=10, p99=200)
 
 
 def test_no_second_is_lost_however_it_is_cut() -> None:
     for step in (1, 2, 4, 9):
-        pieces = MADE_UP.cut(0, 9, step)
+        pieces = MADE_UP.windows(0, 9, step)
         assert sum(piece.requests for piece in pieces) == len(QUICK + LATE)
         assert (pieces[0].begins, pieces[-1].ends) == (0, 9)
 
 
 def test_where_nobody_asked_nobody_waited() -> None:
-    silent = Timeline(10, 3, []).stretch(0, 3)
-    assert silent == Stretch(0, 3, requests=0, failed=0, answered=0, p50=None, p99=None)
+    silent = Timeline(10, 3, []).window(0, 3)
+    assert silent == Window(0, 3, requests=0, failed=0, answered=0, p50=None, p99=None)
 
 
 def test_notes_are_read_as_they_were_written(tmp_path: Path) -> None:

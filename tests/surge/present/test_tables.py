@@ -7,7 +7,7 @@ import made_up
 import pytest
 from rich.console import Console, RenderableType
 
-from surge.crowd.runner import Outcome, Visit
+from surge.crowd.runner import Outcome, RequestStats
 from surge.present import tables
 from surge.results.rows import Comparison
 
@@ -94,7 +94,7 @@ def test_of_two_runs_of_the_same_thing_the_newer_counts() -> None:
 
 
 def test_a_crowd_shows_failures_and_percentiles() -> None:
-    visit = Visit("GET /products", 1234, 3, 123.4, {10: 98, 20: 1, 300: 1})
+    visit = RequestStats("GET /products", 1234, 3, 123.4, {10: 98, 20: 1, 300: 1})
     text = shown(tables.crowd(Outcome("viral", 50, 20, [visit], visit, "Locust was busy")))
     cells = text.splitlines()[3].split()
     assert cells == ["GET", "/products", "1,234", "3", "123", "10", "10", "20"]
@@ -102,6 +102,6 @@ def test_a_crowd_shows_failures_and_percentiles() -> None:
 
 
 def test_a_request_that_never_came_has_no_percentiles() -> None:
-    visit = Visit("POST /orders", 0, 0, 0.0, {})
+    visit = RequestStats("POST /orders", 0, 0, 0.0, {})
     text = shown(tables.crowd(Outcome("sale", 5, 2, [visit], visit, None)))
     assert text.splitlines()[3].split() == ["POST", "/orders", "0", "0", "0", "-", "-", "-"]

@@ -1,4 +1,4 @@
-"""Rows: what is written is read back, by whoever writes at the same time."""
+"""Rows are read back as they were written, also when several runs write at once."""
 
 import subprocess
 import sys
@@ -95,7 +95,7 @@ def test_two_runs_at_once_do_not_write_into_each_others_rows(tmp_path: Path) -> 
         assert mine == list(range(200))
 
 
-def test_a_row_with_a_field_nobody_knows_is_refused(tmp_path: Path) -> None:
+def test_a_row_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
     line = CONTRACT.model_dump_json().replace('"passed"', '"passing": 1, "passed"')
     (tmp_path / "contract.jsonl").write_text(line + "\n")
     with pytest.raises(StackError, match=r"line 1 is no row of ours"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from surge.results.rows import Interval
-from surge.results.stats import INDIFFERENCE, interval, percentile, too_wide, verdict
+from surge.results.stats import INDIFFERENCE, decide, interval, percentile, too_wide
 
 
 def experiment(truth: float, seed: int, starts: int = 3, pairs: int = 4) -> list[list[float]]:
@@ -18,7 +18,7 @@ def experiment(truth: float, seed: int, starts: int = 3, pairs: int = 4) -> list
 
 
 def verdicts(truth: float, runs: int = 50) -> list[str]:
-    return [verdict(interval(experiment(truth, seed))) for seed in range(runs)]
+    return [decide(interval(experiment(truth, seed))) for seed in range(runs)]
 
 
 def test_two_identical_systems_are_hardly_ever_told_apart() -> None:
@@ -82,7 +82,7 @@ def test_the_interval_is_in_order_and_within_what_was_seen(starts: list[list[flo
 def test_the_whole_interval_must_lie_beyond_the_band(
     low: float, high: float, expected: str
 ) -> None:
-    assert verdict(Interval(median=1.0, low=low, high=high)) == expected
+    assert decide(Interval(median=1.0, low=low, high=high)) == expected
 
 
 def test_an_interval_is_too_wide_only_where_it_decides_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Runs first in a service that is counted with its help; on its path for that alone."""
+"""Makes a service mark events in its log; Python imports it before the service's own code."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable
 _init = asyncio.Runner.__init__
 
 
-def _undecided(
+def _init_without_debug_false(
     self: asyncio.Runner,
     *,
     debug: bool | None = None,
@@ -17,9 +17,9 @@ def _undecided(
 
 
 if "PYTHONASYNCIODEBUG" in os.environ:
-    # On Python 3.11 uvicorn asks for `debug=False`, which overrules the environment. Not asking
-    # lets the environment decide, as uvicorn does on later Pythons.
-    asyncio.Runner.__init__ = _undecided  # type: ignore[method-assign]
+    # On Python 3.11 uvicorn passes `debug=False`, which overrules the environment. With None the
+    # environment decides, as it does with uvicorn on later Pythons.
+    asyncio.Runner.__init__ = _init_without_debug_false  # type: ignore[method-assign]
 
 if "SURGE_COUNT_ORM" in os.environ:
     from sqlalchemy import event
@@ -30,10 +30,10 @@ if "SURGE_COUNT_ORM" in os.environ:
 if "SURGE_COUNT_CONNECTIONS" in os.environ:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    _made = HttpToolsProtocol.connection_made
+    _connection_made = HttpToolsProtocol.connection_made
 
-    def _told(self: HttpToolsProtocol, transport: asyncio.Transport) -> None:
+    def _mark_connection(self: HttpToolsProtocol, transport: asyncio.Transport) -> None:
         print("connection", flush=True)
-        _made(self, transport)
+        _connection_made(self, transport)
 
-    HttpToolsProtocol.connection_made = _told  # type: ignore[method-assign]
+    HttpToolsProtocol.connection_made = _mark_connection  # type: ignore[method-assign]
