@@ -75,10 +75,10 @@ def up(
 ) -> None:
     """Serve one checkpoint, with its servers, until Ctrl-C."""
     step = find(which)
-    code = exercise.existing(directory) if directory else None
+    code = exercise.require_directory(directory) if directory else None
     dataset.prepare(size, console)
-    eager = trace_viewer.EAGER if "traces" in step.serve.services else {}
-    with System(step, code, size=size, port=port, environment=eager) as system:
+    settings = trace_viewer.TRACE_EVERYTHING if "traces" in step.serve.services else {}
+    with System(step, code, size=size, port=port, environment=settings) as system:
         print(f"ready {system.url}", flush=True)
         console.print(f"{step.label}. Try {system.url}/docs. Ctrl-C ends everything.")
         if system.proxy:
@@ -88,9 +88,9 @@ def up(
                 soft_wrap=True,  # a path that is cut in two cannot be copied
             )
         try:
-            with trace_viewer.following(system, console):
+            with trace_viewer.shown_traces(system, console):
                 if system.proxy:
-                    rolling_restart.serve(system, console)
+                    rolling_restart.serve_until_exit(system, console)
                 else:
                     system.wait()
         except KeyboardInterrupt:  # no emergency: what is under way is answered, in order
@@ -102,7 +102,7 @@ def up(
 @app.command()
 def roll() -> None:
     """Restart the instances of a `surge up` in another terminal, one by one."""
-    if not rolling_restart.ask_all():
+    if not rolling_restart.request_restarts():
         raise StackError("There is nothing to roll. Start it in another terminal: surge up 13")
     console.print("Asked. The terminal of `surge up` says how it goes.")
 
@@ -182,7 +182,7 @@ def start(
 ) -> None:
     """Copy the step below to work/NN, for you to change."""
     step = find(which)
-    target = exercise.start(step, fresh=fresh)
+    target = exercise.create_starter(step, fresh=fresh)
     console.print(f"Yours: {target.relative_to(ROOT)}. The task: {step.change}.")
     console.print(f"When you think it is done: surge check {step.number:02d}")
 
@@ -198,13 +198,13 @@ def check(
     if watch and as_json:
         raise typer.BadParameter("--watch shows every run; leave out --json.")
     step = find(which)
-    directory = None if reference else exercise.existing(exercise.folder(step))
+    directory = None if reference else exercise.require_directory(exercise.work_directory(step))
     quiet = errors if as_json else console
     for size in ("tiny", "full"):
         dataset.prepare(size, quiet)
     if watch:
         exercise.watch(step, directory or step.directory, console)
-    passed = exercise.report(step, directory, console, as_json=as_json)
+    passed = exercise.check(step, directory, console, as_json=as_json)
     raise typer.Exit(0 if passed else 1)
 
 

@@ -21,7 +21,7 @@ from stack.host.account import Account
 from stack.paths import CHECKPOINTS, ROOT
 from stack.processes.ports import free_port
 from surge import cli
-from surge.climb.climb import LANES
+from surge.climb.climb import MAX_PARALLEL
 from surge.exercise import progress
 from surge.machine.waiting import wait_until
 from surge.run import rolling_restart, workspace
@@ -156,14 +156,14 @@ def test_ctrl_c_ends_an_up_in_order_and_who_has_asked_is_answered() -> None:
         assert up.wait(30) == 0
 
 
-def test_ctrl_c_ends_a_climb_that_counts_in_all_lanes_at_once(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_climb_that_counts_in_parallel(tmp_path: Path) -> None:
     command = [*SURGE, "climb", "--to", "02"]
     with (
         (tmp_path / "said").open("w+") as said,
         subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said) as climb,
     ):
         try:
-            while len(servers := services(climb.pid)) < LANES:
+            while len(servers := services(climb.pid)) < MAX_PARALLEL:
                 assert climb.poll() is None
                 time.sleep(0.05)
             climb.send_signal(signal.SIGINT)

@@ -33,10 +33,10 @@ def test_what_if_says_when_the_checkpoint_has_moved_on() -> None:
 
 def test_another_way_to_serve_changes_the_label_and_nothing_else() -> None:
     step = find("12")
-    other = notebook.served("12", "granian", ["granian", "--port={port}"], {"POOL_SIZE": "5"})
+    other = notebook.variant("12", "granian", ["granian", "--port={port}"], {"POOL_SIZE": "5"})
     assert other.label == "12 workers (granian)"
     assert other.serve.command == ["granian", "--port={port}"]
     assert other.serve.environment == {**step.serve.environment, "POOL_SIZE": "5"}
     alike = {"name", "serve"}
     assert other.model_dump(exclude=alike) == step.model_dump(exclude=alike)
-    assert notebook.served("12", "same").serve == step.serve
+    assert notebook.variant("12", "same").serve == step.serve

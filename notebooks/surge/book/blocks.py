@@ -197,7 +197,7 @@ def command(a: str, b: str, workload: str) -> str:
         step, _, name = Path(b).name.partition("-")
         makes = re.compile(rf'what_if\(\s*"{step}",\s*"{re.escape(name)}"')
     else:
-        makes = re.compile(rf'served\(\s*"{b.partition("/")[0]}"')
+        makes = re.compile(rf'variant\(\s*"{b.partition("/")[0]}"')
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         if any(makes.search("".join(cell["source"])) for cell in cells):

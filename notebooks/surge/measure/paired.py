@@ -19,7 +19,7 @@ GET whose body differs rejects the run.
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stack.checkpoint import Checkpoint
@@ -59,6 +59,25 @@ PACES: dict[Effort, Pace] = {
 }
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a comparison is made with. The usual is for measuring; a dry run makes do with less."""
+
+    system: type[System] = System
+    pace: Pace | None = None
+    """In place of the pace of the effort."""
+    connections: int | None = None
+    """In place of each workload's own number."""
+
+    def workload(self, name: str) -> Workload:
+        """The workload of this name, with as many connections as are wanted."""
+        found = workload(name)
+        return replace(found, connections=self.connections or found.connections)
+
+
+USUAL = Setup()
+
+
 def compare(
     a: Checkpoint,
     b: Checkpoint,
@@ -68,9 +87,13 @@ def compare(
     directory: Path | None = None,
     size: Size = "full",
     progress: Progress = lambda what, part: None,
+    setup: Setup = USUAL,
 ) -> Comparison:
     """Compare two checkpoints on one workload."""
-    return compare_many(a, b, [name], effort, directory=directory, size=size, progress=progress)[0]
+    [row] = compare_many(
+        a, b, [name], effort, directory=directory, size=size, progress=progress, setup=setup
+    )
+    return row
 
 
 def compare_many(
@@ -82,6 +105,7 @@ def compare_many(
     directory: Path | None = None,
     size: Size = "full",
     progress: Progress = lambda what, part: None,
+    setup: Setup = USUAL,
 ) -> list[Comparison]:
     """Compare two checkpoints on several workloads that share the starts.
 
@@ -93,17 +117,18 @@ def compare_many(
         directory: B's code, where it is not the checkpoint's own.
         size: the dataset.
         progress: told what is going on.
+        setup: what else it is made with.
     """
-    pace = PACES[effort]
-    books = [Book(workload(name)) for name in names]
+    pace = setup.pace or PACES[effort]
+    books = [Book(setup.workload(name)) for name in names]
     with Probe() as one, Probe() as other:
         for start in range(pace.starts):
             doubtful = [book for book in books if start < pace.enough or not book.beyond_doubt()]
             if not doubtful:
                 break
             systems: dict[Side, System] = {
-                "a": System(a, size=size),
-                "b": System(b, directory, size=size),
+                "a": setup.system(a, size=size),
+                "b": setup.system(b, directory, size=size),
             }
             if start % 2:
                 systems = dict(reversed(systems.items()))
