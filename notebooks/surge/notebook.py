@@ -17,7 +17,7 @@ from rich.console import Console
 from stack.checkpoint import Checkpoint, find
 from stack.processes import forks
 from stack.system import System
-from surge.book import blocks
+from surge.book.markdown import comparison_table, table, variants_table
 from surge.count import counters
 from surge.crowd import runner, surge_shape
 from surge.exercise import predict as predictions, progress
@@ -79,7 +79,7 @@ def predict(which: str, *answers: float) -> None:
         lines.append([asked.question, asked.unit, "…" if answer is None else f"{answer:g}"])
     if answers:
         mine.save()
-    show(blocks.table(["question", "unit", "your answer"], lines))
+    show(table(["question", "unit", "your answer"], lines))
 
 
 def reveal(which: str) -> None:
@@ -98,7 +98,7 @@ def reveal(which: str) -> None:
                 "" if answer is None or true is None else predictions.score(answer, true),
             ]
         )
-    show(blocks.table(["question", "you", "here", ""], lines))
+    show(table(["question", "you", "here", ""], lines))
 
 
 def count(which: str, directory: Path | None = None, counter: str = "") -> None:
@@ -124,7 +124,7 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
             record_row(row)
         holds = "✓ yes" if row.holds else "✕ **no**"
         lines.append([row.name, f"`{row.counter}`", row.expected, counted(row.value), holds])
-    show(blocks.table(["claim", "counter", "claimed", "counted", "holds"], lines))
+    show(table(["claim", "counter", "claimed", "counted", "holds"], lines))
 
 
 def measure(
@@ -151,7 +151,7 @@ def measure(
     show(f"**{sentence(row)}.**")
     if row.ratio:
         draw(figures.comparison(row), figures.alt_comparison(row))
-    show(blocks.sides(row))
+    show(comparison_table(row))
 
 
 def sweep(a: str | Checkpoint, others: Iterable[Checkpoint], *workloads: str) -> None:
@@ -163,7 +163,7 @@ def sweep(a: str | Checkpoint, others: Iterable[Checkpoint], *workloads: str) ->
         )
     for row in found:
         record_row(row)
-    show(blocks.table_of_variants(found))
+    show(variants_table(found))
 
 
 def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
@@ -180,7 +180,7 @@ def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     if all(times_of.values()):
         draw(figures.latency(times_of), figures.alt_latency(times_of))
     titles = ["", "requests", "failed", "a second", "p50 ms", "p95 ms", "p99 ms"]
-    show(blocks.table(titles, lines))
+    show(table(titles, lines))
 
 
 def surge(*steps: str, shoppers: int = surge_shape.HEIGHT) -> None:
@@ -199,7 +199,7 @@ def surge(*steps: str, shoppers: int = surge_shape.HEIGHT) -> None:
     show(f"A surge of {shoppers} shoppers, {seconds} s each:")
     draw(surge_figure.surge(timelines), surge_figure.alt_surge(timelines))
     titles, *lines = surge_figure.data_surge(timelines)
-    show(blocks.table(titles, lines))
+    show(table(titles, lines))
 
 
 def beside(
@@ -222,7 +222,7 @@ def beside(
             lines.append(["beside reports", *neighbours.looks(shop, reads, reports, seconds)])
     show(f"{reads:g} looks a second for {SCALE.crowd_seconds} s, and {reports:g} reports a second:")
     titles = ["", "p50 ms", "p99 ms", "longest ms", "reports asked for", "made by then"]
-    show(blocks.table([*titles, "CPU of the app", "of the worker"], lines))
+    show(table([*titles, "CPU of the app", "of the worker"], lines))
 
 
 def _outcomes(
@@ -273,7 +273,7 @@ def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path
 
 def tabulate(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     """Show a table."""
-    show(blocks.table(titles, lines))
+    show(table(titles, lines))
 
 
 def show(markdown: str) -> None:
