@@ -1,4 +1,4 @@
-"""The `surge` command: what a reader can type."""
+"""The `surge` command."""
 
 import os
 import signal
@@ -51,17 +51,17 @@ def climb(
     full: Full = False,
 ) -> None:
     """Start every checkpoint, prove it, count its claims, measure it against the step before."""
-    from surge.climb import report  # only here: what draws takes a second to load
+    from surge.climb import report  # imported late: matplotlib takes a second to load
 
     last = find(to).number if to else sys.maxsize
     climbed = [step for step in checkpoints() if step.number <= last]
     for size in ("tiny", "full"):
         dataset.prepare(size, console)
-    found = climbing.climb(climbed, effort(full), console)
-    console.print(tables.ladder(found))
-    page = report.write(found, STATE / "report.html")
+    measured = climbing.climb(climbed, effort(full), console)
+    console.print(tables.ladder(measured))
+    page = report.write(measured, STATE / "report.html")
     console.print(f"The whole story, with every claim: {page}")
-    raise typer.Exit(1 if climbing.failed(found) else 0)
+    raise typer.Exit(1 if climbing.failed(measured) else 0)
 
 
 @app.command()
@@ -71,7 +71,7 @@ def up(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Serve the code in this folder instead.")
     ] = None,
-    size: Annotated[Size, typer.Option(help="Which dataset.")] = "full",
+    size: Annotated[Size, typer.Option(help="The dataset.")] = "full",
 ) -> None:
     """Serve one checkpoint, with its servers, until Ctrl-C."""
     step = find(which)
@@ -93,18 +93,18 @@ def up(
                     rolling_restart.serve_until_exit(system, console)
                 else:
                     system.wait()
-        except KeyboardInterrupt:  # no emergency: what is under way is answered, in order
-            console.print("Ending. What is under way is answered first.")
+        except KeyboardInterrupt:  # no error: the system ends in order
+            console.print("Ending. Requests under way are answered first.")
             raise typer.Exit from None
         raise StackError(f"The service ended by itself. Its last words:\n{system.app_log()[-500:]}")
 
 
 @app.command()
 def roll() -> None:
-    """Restart the instances of a `surge up` in another terminal, one by one."""
+    """Restart the instances of the `surge up` in another terminal, one by one."""
     if not rolling_restart.request_restarts():
         raise StackError("There is nothing to roll. Start it in another terminal: surge up 13")
-    console.print("Asked. The terminal of `surge up` says how it goes.")
+    console.print("Asked. The terminal of `surge up` shows how it goes.")
 
 
 @app.command()
@@ -140,7 +140,7 @@ def load(
     time: Annotated[
         int | None, typer.Option(min=1, max=600, help=f"Seconds; {SHORT}, a whole surge {LONG}.")
     ] = None,
-    ui: Annotated[bool, typer.Option("--ui", help="Offer Locust's own page meanwhile.")] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Serve Locust's own web page.")] = False,
 ) -> None:
     """Send a crowd of Locust shoppers to a checkpoint."""
     step = find(which)
@@ -152,7 +152,7 @@ def load(
         outcome = loads.run(system.url, journey, shoppers, seconds, ui, console)
     console.print(tables.crowd(outcome))
     if outcome.timeline:
-        from surge.present import (  # here for the same reason as the report of a climb
+        from surge.present import (  # late, as the report of a climb
             surge_figure,
             themes,
         )
@@ -169,7 +169,7 @@ def load(
 def diff(
     a: Which,
     b: Which,
-    stat: Annotated[bool, typer.Option("--stat", help="One line a file.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="One line per file.")] = False,
 ) -> None:
     """Show the lesson: what changed between two checkpoints."""
     diffs.render(find(a), find(b), stat, console)
@@ -191,7 +191,7 @@ def start(
 def check(
     which: Which,
     watch: Annotated[bool, typer.Option("--watch", help="Run again on every save.")] = False,
-    reference: Annotated[bool, typer.Option("--reference", help="Check ours.")] = False,
+    reference: Annotated[bool, typer.Option("--reference", help="Check our version.")] = False,
     as_json: Json = False,
 ) -> None:
     """Prove your version: the contract, then the counter claims, up to the first failure."""
@@ -226,12 +226,12 @@ def predict(which: Which) -> None:
     mine = progresses.load()
     measured = list(rows())
     for question in step.predictions:
-        answer = typer.prompt(f"{question.question} [{question.unit}]", value_proc=finite)
+        answer = typer.prompt(f"{question.question} [{question.unit}]", value_proc=parse_number)
         mine.step(step.name).predictions[question.truth] = answer
         mine.save()
         true = predictions.truth(step, question, measured)
         if true is None:
-            console.print("Kept. Measure it, then ask again: surge climb --to " + str(step.number))
+            console.print("Noted. Measure it, then ask again: surge climb --to " + str(step.number))
         else:
             console.print(
                 f"Counted here: {true:g} {question.unit}. {predictions.score(answer, true)}."
@@ -244,7 +244,7 @@ def sync(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if stale.")] = False,
 ) -> None:
     """Bring the listings, tables and figures in the chapters up to date."""
-    from surge.book import sync as syncing  # here for the same reason as the report of a climb
+    from surge.book import sync as syncing  # late, as the report of a climb
 
     stale = syncing.sync(check)
     for path in stale:
@@ -269,11 +269,11 @@ def effort(full: bool) -> Effort:
     return "full" if full else "quick"
 
 
-def finite(text: str) -> float:
-    """A number that an answer may be.
+def parse_number(text: str) -> float:
+    """The finite number in an answer.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: there is none.
     """
     with suppress(ValueError):
         if isfinite(value := float(text)):
@@ -283,9 +283,9 @@ def finite(text: str) -> float:
 
 def main() -> None:
     """Run the command; a reader's mistake ends in one or two lines and exit status 2."""
-    # Ended from outside, we still stop our servers, and wait for nobody.
+    # SIGTERM would end Python at once; a SystemExit stops our servers first, without waiting.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # A service that may not keep what it compiled takes three times as long for every start.
+    # A service that cannot store its bytecode takes three times as long to start.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         app()
