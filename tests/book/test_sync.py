@@ -26,7 +26,7 @@ async def ask(partner: str) -> None:
 '''
 
 
-def test_a_block_is_filled_and_then_left_alone() -> None:
+def test_generate_fills_a_block_and_is_idempotent() -> None:
     text = "# T\n\n<!-- stat 01 02 -->\nold\n<!-- end -->\n\nafter\n"
     made = sync.generate(text, CHAPTER)
     assert "`indexes.sql`" in made
@@ -80,7 +80,7 @@ http {
         ("log_format", "log_format line '{\"a\":1}';", "log_format line '{\"a\":1}';", 1),
     ],
 )
-def test_a_passage_of_a_configuration_closes_what_it_opens(
+def test_a_passage_of_a_configuration_has_balanced_braces(
     directive: str, first: str, last: str, lines: int
 ) -> None:
     cut = listings.passage(TEMPLATE, directive).splitlines()
@@ -114,13 +114,13 @@ def test_a_fence_is_longer_than_those_inside() -> None:
         ),
     ],
 )
-def test_a_broken_marker_is_said_in_one_line(text: str, said: str) -> None:
+def test_a_broken_marker_raises_a_one_line_error(text: str, said: str) -> None:
     with pytest.raises(StackError, match=r"^[^\n]*$") as caught:
         sync.generate(text, CHAPTER)
     assert said in str(caught.value)
 
 
-def test_what_is_not_recorded_says_how_to_record_it(
+def test_a_missing_row_gives_way_to_the_command_that_measures_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "COMMITTED", tmp_path)

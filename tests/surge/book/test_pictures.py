@@ -45,13 +45,13 @@ def test_an_experiment_is_found_by_its_folder_and_made_in_the_notebook(committed
     assert "Yours: `surge lab 05`" in made
 
 
-def test_the_newest_row_counts(committed: Path) -> None:
+def test_the_newest_row_is_shown(committed: Path) -> None:
     for factor in (2.0, 3.0):
         record(compared("04 pool", "05 async", factor), committed)
     assert "3.00x" in blocks.render("comparison", ["04", "05", "detail"], CHAPTER)
 
 
-def test_a_figure_has_words_a_table_and_a_file_that_knows_its_rows(committed: Path) -> None:
+def test_a_figure_has_alt_text_a_table_and_a_fingerprint(committed: Path) -> None:
     record(compared("04 pool", "05 async", 2.0), committed)
     picture = blocks.picture("figure", ["04", "05", "detail"])
     assert picture
@@ -72,7 +72,7 @@ def test_a_figure_has_words_a_table_and_a_file_that_knows_its_rows(committed: Pa
 
 
 @pytest.mark.parametrize("module", [figures, verdict, ladder, stats, themes, wording])
-def test_a_figure_is_stale_when_the_code_has_changed_that_makes_it(
+def test_a_figure_is_stale_when_its_drawing_code_has_changed(
     committed: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     record(compared("04 pool", "05 async", 2.0), committed)

@@ -15,7 +15,7 @@ class Enough(Exception):
     """The test has seen what it waited for."""
 
 
-def test_what_is_saved_during_a_check_is_checked_next(
+def test_watch_checks_a_save_made_during_a_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []

@@ -72,7 +72,7 @@ def traces(said: StringIO) -> list[str]:
     return [bytes.fromhex(id).decode() for id in ids]
 
 
-def test_a_trace_is_shown_when_it_is_whole_and_again_when_it_has_grown(
+def test_a_trace_is_shown_when_complete_and_again_when_it_has_grown(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(system, "o", "old")
@@ -98,7 +98,7 @@ def test_a_trace_is_shown_when_it_is_whole_and_again_when_it_has_grown(
     assert traces(said) == ["a", "b", "a"]
 
 
-def test_traces_are_shown_as_they_come_and_it_is_said_where_all_is(system: System) -> None:
+def test_traces_are_shown_as_they_come_and_urls_before(system: System) -> None:
     with shown_traces(system, Console(file=(said := StringIO()), width=80)):
         send(system, "a", "first")
         wait_until(lambda: traces(said) == ["a"], "the trace to be shown")
@@ -106,7 +106,7 @@ def test_traces_are_shown_as_they_come_and_it_is_said_where_all_is(system: Syste
         assert url in said.getvalue()
 
 
-def test_a_ctrl_c_while_it_begins_leaves_nobody_following(
+def test_ctrl_c_during_the_start_leaves_no_thread(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(Thread):
@@ -121,7 +121,7 @@ def test_a_ctrl_c_while_it_begins_leaves_nobody_following(
     wait_until(lambda: set(threads()) <= before, "the end of the thread")
 
 
-def test_where_nothing_is_traced_nothing_is_said(followed: Checkpoint) -> None:
+def test_a_system_without_traces_prints_nothing(followed: Checkpoint) -> None:
     (followed.directory / "checkpoint.toml").write_text(TOML.replace('["traces"]', "[]"))
     with (
         System(read(followed.directory)) as system,
@@ -140,7 +140,7 @@ cli.main()
 """
 
 
-def test_up_shows_them_until_ctrl_c(followed: Checkpoint) -> None:
+def test_up_shows_traces_until_ctrl_c(followed: Checkpoint) -> None:
     (followed.directory / "app.py").write_text(APP.replace('b""', "str(os.environ).encode()"))
     with (followed.directory / "app.py").open("a") as app:
         app.write("import os\n")
