@@ -1,4 +1,4 @@
-"""The `surge` command: what a reader can type."""
+"""The `surge` command."""
 
 import os
 import signal
@@ -51,17 +51,17 @@ def climb(
     full: Full = False,
 ) -> None:
     """Start every checkpoint, prove it, count its claims, measure it against the step before."""
-    from surge.climb import report  # only here: what draws takes a second to load
+    from surge.climb import report  # imported late: matplotlib takes a second to load
 
     last = find(to).number if to else sys.maxsize
     climbed = [step for step in checkpoints() if step.number <= last]
     for size in ("tiny", "full"):
         dataset.prepare(size, console)
-    found = climbing.climb(climbed, effort(full), console)
-    console.print(tables.ladder(found))
-    page = report.write(found, STATE / "report.html")
+    measured = climbing.climb(climbed, effort(full), console)
+    console.print(tables.ladder(measured))
+    page = report.write(measured, STATE / "report.html")
     console.print(f"The whole story, with every claim: {page}")
-    raise typer.Exit(1 if climbing.failed(found) else 0)
+    raise typer.Exit(1 if climbing.failed(measured) else 0)
 
 
 @app.command()
@@ -71,14 +71,14 @@ def up(
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Serve the code in this folder instead.")
     ] = None,
-    size: Annotated[Size, typer.Option(help="Which dataset.")] = "full",
+    size: Annotated[Size, typer.Option(help="The dataset.")] = "full",
 ) -> None:
     """Serve one checkpoint, with its servers, until Ctrl-C."""
     step = find(which)
-    code = exercise.existing(directory) if directory else None
+    code = exercise.require_directory(directory) if directory else None
     dataset.prepare(size, console)
-    eager = trace_viewer.EAGER if "traces" in step.serve.services else {}
-    with System(step, code, size=size, port=port, environment=eager) as system:
+    settings = trace_viewer.TRACE_EVERYTHING if "traces" in step.serve.services else {}
+    with System(step, code, size=size, port=port, environment=settings) as system:
         print(f"ready {system.url}", flush=True)
         console.print(f"{step.label}. Try {system.url}/docs. Ctrl-C ends everything.")
         if system.proxy:
@@ -88,13 +88,13 @@ def up(
                 soft_wrap=True,  # a path that is cut in two cannot be copied
             )
         try:
-            with trace_viewer.following(system, console):
+            with trace_viewer.shown_traces(system, console):
                 if system.proxy:
-                    rolling_restart.serve(system, console)
+                    rolling_restart.serve_until_exit(system, console)
                 else:
                     system.service.wait()
-        except KeyboardInterrupt:  # no emergency: what is under way is answered, in order
-            console.print("Ending. What is under way is answered first.")
+        except KeyboardInterrupt:  # no error: the system ends in order
+            console.print("Ending. Requests under way are answered first.")
             raise typer.Exit from None
         output = system.service.output()[-500:]
         raise StackError(f"The service ended by itself. Its last words:\n{output}")
@@ -102,10 +102,10 @@ def up(
 
 @app.command()
 def roll() -> None:
-    """Restart the instances of a `surge up` in another terminal, one by one."""
-    if not rolling_restart.ask_all():
+    """Restart the instances of the `surge up` in another terminal, one by one."""
+    if not rolling_restart.request_restarts():
         raise StackError("There is nothing to roll. Start it in another terminal: surge up 13")
-    console.print("Asked. The terminal of `surge up` says how it goes.")
+    console.print("Asked. The terminal of `surge up` shows how it goes.")
 
 
 @app.command()
@@ -141,7 +141,7 @@ def load(
     time: Annotated[
         int | None, typer.Option(min=1, max=600, help=f"Seconds; {SHORT}, a whole surge {LONG}.")
     ] = None,
-    ui: Annotated[bool, typer.Option("--ui", help="Offer Locust's own page meanwhile.")] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Serve Locust's own web page.")] = False,
 ) -> None:
     """Send a crowd of Locust shoppers to a checkpoint."""
     step = find(which)
@@ -153,7 +153,7 @@ def load(
         outcome = loads.run(system.url, journey, shoppers, seconds, ui, console)
     console.print(tables.crowd(outcome))
     if outcome.timeline:
-        from surge.present import (  # here for the same reason as the report of a climb
+        from surge.present import (  # late, as the report of a climb
             surge_figure,
             themes,
         )
@@ -170,7 +170,7 @@ def load(
 def diff(
     a: Which,
     b: Which,
-    stat: Annotated[bool, typer.Option("--stat", help="One line a file.")] = False,
+    stat: Annotated[bool, typer.Option("--stat", help="One line per file.")] = False,
 ) -> None:
     """Show the lesson: what changed between two checkpoints."""
     diffs.render(find(a), find(b), stat, console)
@@ -183,7 +183,7 @@ def start(
 ) -> None:
     """Copy the step below to work/NN, for you to change."""
     step = find(which)
-    target = exercise.start(step, fresh=fresh)
+    target = exercise.create_starter(step, fresh=fresh)
     console.print(f"Yours: {target.relative_to(ROOT)}. The task: {step.change}.")
     console.print(f"When you think it is done: surge check {step.number:02d}")
 
@@ -192,20 +192,20 @@ def start(
 def check(
     which: Which,
     watch: Annotated[bool, typer.Option("--watch", help="Run again on every save.")] = False,
-    reference: Annotated[bool, typer.Option("--reference", help="Check ours.")] = False,
+    reference: Annotated[bool, typer.Option("--reference", help="Check our version.")] = False,
     as_json: Json = False,
 ) -> None:
     """Prove your version: the contract, then the counter claims, up to the first failure."""
     if watch and as_json:
         raise typer.BadParameter("--watch shows every run; leave out --json.")
     step = find(which)
-    directory = None if reference else exercise.existing(exercise.folder(step))
+    directory = None if reference else exercise.require_directory(exercise.work_directory(step))
     quiet = errors if as_json else console
     for size in ("tiny", "full"):
         dataset.prepare(size, quiet)
     if watch:
         exercise.watch(step, directory or step.directory, console)
-    passed = exercise.report(step, directory, console, as_json=as_json)
+    passed = exercise.check(step, directory, console, as_json=as_json)
     raise typer.Exit(0 if passed else 1)
 
 
@@ -227,12 +227,12 @@ def predict(which: Which) -> None:
     mine = progresses.load()
     measured = list(rows())
     for question in step.predictions:
-        answer = typer.prompt(f"{question.question} [{question.unit}]", value_proc=finite)
+        answer = typer.prompt(f"{question.question} [{question.unit}]", value_proc=parse_number)
         mine.step(step.name).predictions[question.truth] = answer
         mine.save()
         true = predictions.truth(step, question, measured)
         if true is None:
-            console.print("Kept. Measure it, then ask again: surge climb --to " + str(step.number))
+            console.print("Noted. Measure it, then ask again: surge climb --to " + str(step.number))
         else:
             console.print(
                 f"Counted here: {true:g} {question.unit}. {predictions.score(answer, true)}."
@@ -245,7 +245,7 @@ def sync(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if stale.")] = False,
 ) -> None:
     """Bring the listings, tables and figures in the chapters up to date."""
-    from surge.book import sync as syncing  # here for the same reason as the report of a climb
+    from surge.book import sync as syncing  # late, as the report of a climb
 
     stale = syncing.sync(check)
     for path in stale:
@@ -270,11 +270,11 @@ def effort(full: bool) -> Effort:
     return "full" if full else "quick"
 
 
-def finite(text: str) -> float:
-    """A number that an answer may be.
+def parse_number(text: str) -> float:
+    """The finite number in an answer.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: there is none.
     """
     with suppress(ValueError):
         if isfinite(value := float(text)):
@@ -284,9 +284,9 @@ def finite(text: str) -> float:
 
 def main() -> None:
     """Run the command; a reader's mistake ends in one or two lines and exit status 2."""
-    # Ended from outside, we still stop our servers, and wait for nobody.
+    # SIGTERM would end Python at once; a SystemExit stops our servers first, without waiting.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # A service that may not keep what it compiled takes three times as long for every start.
+    # A service that cannot store its bytecode takes three times as long to start.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         app()

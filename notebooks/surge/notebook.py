@@ -1,14 +1,14 @@
-"""The verbs of a notebook: predict, count, measure, and poke at a running shop.
+"""The verbs of a notebook: predict, count, measure, and explore a running shop.
 
-The rows go to `.surge/results`, or where SURGE_RESULTS says.
+The rows go to `.surge/results`, or to the folder that SURGE_RESULTS names.
 """
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
@@ -17,17 +17,17 @@ from rich.console import Console
 from stack.checkpoint import Checkpoint, find
 from stack.processes import forks
 from stack.system import System
-from surge.book import blocks
+from surge.book.markdown import comparison_table, table, variants_table
 from surge.count import counters
 from surge.crowd import runner, surge_shape
 from surge.exercise import predict as predictions, progress
-from surge.load.workloads import WORKLOADS
-from surge.measure import neighbours, paired, samples
+from surge.measure import neighbours, paired
+from surge.measure.samples import Schedule
 from surge.present import figures, surge_figure, themes
 from surge.results.rows import RECENT, Comparison, Row, record, rows
 from surge.results.wording import counted, number, sentence
-from surge.run import workspace
-from surge.run.reused import Kept
+from surge.run import variants
+from surge.run.reused import ReusedSystem
 from surge.run.scale import (
     SCALE,
     seconds as seconds,  # these for notebooks, as the verbs here
@@ -36,30 +36,42 @@ from surge.run.scale import (
 )
 from surge.run.shop import Shop, serve
 from surge.run.variants import (
-    alone as alone,  # and these
-    served as served,
+    single_instance as single_instance,  # and these
     step_of,
-    what_if as what_if,
+    variant as variant,
 )
 
 RESULTS = Path(os.environ.get("SURGE_RESULTS", RECENT))
-STARTED: type[System] = System
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the verbs work with: the class that starts systems, the setup of comparisons, and the
+    folder of the experiments, if it is not the reader's own."""
+
+    system: type[System] = System
+    setup: paired.Setup = paired.USUAL
+    scratch: TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def of_a_dry_run(cls) -> "Context":
+        """The least of everything. Experiments must not touch the reader's or another run's."""
+        glance = Schedule(
+            max_starts=1, min_starts=1, rounds=1, slice_seconds=0.03, warmup_seconds=0.03
+        )
+        setup = paired.Setup(ReusedSystem, glance, connections=2)
+        return cls(ReusedSystem, setup, TemporaryDirectory(prefix="surge-"))
+
 
 if SCALE.size == "tiny":
-    STARTED = Kept
-    paired.System = Kept  # type: ignore[attr-defined]
-    SCRATCH = tempfile.TemporaryDirectory(prefix="surge-")
-    # A test must not touch what is the reader's, or another test's.
-    workspace.WORK = Path(SCRATCH.name)
-    paired.SCHEDULES["quick"] = samples.Schedule(
-        max_starts=1, min_starts=1, rounds=1, slice_seconds=0.03, warmup_seconds=0.03
-    )
-    WORKLOADS.update({name: replace(found, connections=2) for name, found in WORKLOADS.items()})
     forks.enable()
+    CONTEXT = Context.of_a_dry_run()
+else:
+    CONTEXT = Context()
 
 
 def predict(which: str, *answers: float) -> None:
-    """Show a step's questions, and keep your answers."""
+    """Show a step's questions, and store your answers."""
     step = find(which)
     mine = progress.load()
     lines = []
@@ -70,11 +82,11 @@ def predict(which: str, *answers: float) -> None:
         lines.append([asked.question, asked.unit, "…" if answer is None else f"{answer:g}"])
     if answers:
         mine.save()
-    show(blocks.table(["question", "unit", "your answer"], lines))
+    show(table(["question", "unit", "your answer"], lines))
 
 
 def reveal(which: str) -> None:
-    """Hold your answers against what was counted and measured here."""
+    """Compare your answers with what was counted and measured here."""
     step = find(which)
     mine = progress.load().step(step.name).predictions
     measured = list(rows(RESULTS))
@@ -89,7 +101,7 @@ def reveal(which: str) -> None:
                 "" if answer is None or true is None else predictions.score(answer, true),
             ]
         )
-    show(blocks.table(["question", "you", "here", ""], lines))
+    show(table(["question", "you", "here", ""], lines))
 
 
 def count(which: str, directory: Path | None = None, counter: str = "") -> None:
@@ -97,8 +109,8 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
 
     Args:
         which: the step.
-        directory: your own code, if it is that which should keep them.
-        counter: only claims about this one.
+        directory: your own code, to count it instead of the step's.
+        counter: only the claims about this counter.
     """
     step = find(which)
     claims = [claim for claim in step.claims if counter in ("", claim.counter)][: SCALE.claims]
@@ -112,81 +124,96 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
     lines = []
     for row in counters.claims(step.model_copy(update={"claims": claims}), directory):
         if directory is None:
-            keep(row)
+            record_row(row)
         holds = "✓ yes" if row.holds else "✕ **no**"
         lines.append([row.name, f"`{row.counter}`", row.expected, counted(row.value), holds])
-    show(blocks.table(["claim", "counter", "claimed", "counted", "holds"], lines))
+    show(table(["claim", "counter", "claimed", "counted", "holds"], lines))
 
 
 def measure(
     a: str | Checkpoint, b: str | Checkpoint, workload: str, directory: Path | None = None
 ) -> None:
-    """Compare B with A by the paired protocol; `directory` is B's code if it is not our own."""
+    """Compare B with A by the paired protocol.
+
+    Args:
+        a: the step, or variant, to compare with.
+        b: the one that the verdict is about.
+        workload: the name of the workload.
+        directory: your own code, in place of B's.
+    """
     row = paired.compare(
-        step_of(a), step_of(b), workload, SCALE.effort, directory=directory, size=SCALE.size
+        step_of(a),
+        step_of(b),
+        workload,
+        SCALE.effort,
+        directory=directory,
+        size=SCALE.size,
+        setup=CONTEXT.setup,
     )
-    keep(row)
+    record_row(row)
     show(f"**{sentence(row)}.**")
     if row.ratio:
         draw(figures.comparison(row), figures.alt_comparison(row))
-    show(blocks.sides(row))
+    show(comparison_table(row))
 
 
 def sweep(a: str | Checkpoint, others: Iterable[Checkpoint], *workloads: str) -> None:
     """Compare each of the others with A, on several workloads, and show them in one table."""
     found: list[Comparison] = []
     for other in some(others):
-        found += paired.compare_many(step_of(a), other, workloads, SCALE.effort, size=SCALE.size)
+        found += paired.compare_many(
+            step_of(a), other, workloads, SCALE.effort, size=SCALE.size, setup=CONTEXT.setup
+        )
     for row in found:
-        keep(row)
-    show(blocks.table_of_variants(found))
+        record_row(row)
+    show(variants_table(found))
 
 
 def crowd(journey: str, *steps: str, shoppers: int = 100) -> None:
     """Send the same Locust crowd to each of the steps, one after the other."""
     shoppers = min(shoppers, SCALE.shoppers)
-    met = {}
+    times_of = {}
     lines = []
     for label, outcome in _outcomes(journey, steps, shoppers, SCALE.crowd_seconds):
         total = outcome.total
-        met[label] = total.times
+        times_of[label] = total.times
         waits = [total.percentile(percent) for percent in (50, 95, 99)]
         lines.append([label, total.requests, total.failures, number(total.per_second), *waits])
     show(f"{shoppers} shoppers, journey *{journey}*, {SCALE.crowd_seconds} s each:")
-    if all(met.values()):
-        draw(figures.latency(met), figures.alt_latency(met))
+    if all(times_of.values()):
+        draw(figures.latency(times_of), figures.alt_latency(times_of))
     titles = ["", "requests", "failed", "a second", "p50 ms", "p95 ms", "p99 ms"]
-    show(blocks.table(titles, lines))
+    show(table(titles, lines))
 
 
 def surge(*steps: str, shoppers: int = surge_shape.PEAK_SHOPPERS) -> None:
     """Send the same surge to each of the steps, one after the other.
 
     Args:
-        steps: which.
-        shoppers: how many there are at its height; before and after it is a tenth of them.
+        steps: the steps.
+        shoppers: how many there are at its height; a tenth of them come before and after it.
     """
     shoppers, seconds = min(shoppers, SCALE.shoppers), 3 * SCALE.crowd_seconds
-    met = {
+    timelines = {
         label: outcome.timeline
         for label, outcome in _outcomes("surge", steps, shoppers, seconds)
         if outcome.timeline
     }
     show(f"A surge of {shoppers} shoppers, {seconds} s each:")
-    draw(surge_figure.surge(met), surge_figure.alt_surge(met))
-    titles, *lines = surge_figure.data_surge(met)
-    show(blocks.table(titles, lines))
+    draw(surge_figure.surge(timelines), surge_figure.alt_surge(timelines))
+    titles, *lines = surge_figure.data_surge(timelines)
+    show(table(titles, lines))
 
 
 def beside(
     *steps: str, directory: Path | None = None, reads: float = 200, reports: float = 2
 ) -> None:
-    """Look at hot products at a steady rate: alone, and while somebody asks for reports.
+    """Read hot products at a steady rate: first alone, then while reports are asked for.
 
     Args:
-        steps: which, one after the other.
-        directory: your own code in their place.
-        reads: how many looks a second.
+        steps: the steps, one after the other.
+        directory: your own code, in place of theirs.
+        reads: how many reads a second.
         reports: how many reports a second.
     """
     lines = []
@@ -198,13 +225,13 @@ def beside(
             lines.append(["beside reports", *neighbours.looks(shop, reads, reports, seconds)])
     show(f"{reads:g} looks a second for {SCALE.crowd_seconds} s, and {reports:g} reports a second:")
     titles = ["", "p50 ms", "p99 ms", "longest ms", "reports asked for", "made by then"]
-    show(blocks.table([*titles, "CPU of the app", "of the worker"], lines))
+    show(table([*titles, "CPU of the app", "of the worker"], lines))
 
 
 def _outcomes(
     journey: str, steps: Sequence[str], shoppers: int, seconds: int
 ) -> Iterator[tuple[str, runner.Outcome]]:
-    """What the same crowd meets at each of the steps."""
+    """Send the same crowd to each of the steps; yields its label and what the crowd met."""
     for which in some(steps):
         label = find(which).label
         with up(which) as shop:
@@ -221,16 +248,16 @@ def up(
     environment: dict[str, str] | None = None,
     instances: int | None = None,
 ) -> AbstractContextManager[Shop]:
-    """Bring a step up, to look around: `with up("05") as shop: shop.get("/products/1")`.
+    """Bring a step up, to explore it: `with up("05") as shop: shop.get("/products/1")`.
 
     Args:
         which: the step.
-        directory: your own code in its place.
-        max_connections: what PostgreSQL allows the service.
+        directory: your own code, in place of its own.
+        max_connections: how many connections PostgreSQL accepts from the service.
         environment: settings of the service, such as `{"POOL_SIZE": "5"}`.
-        instances: how many there are; `client` talks to the first.
+        instances: how many instances run; `client` talks to the first.
     """
-    system = STARTED(
+    system = CONTEXT.system(
         step_of(which),
         directory,
         size=SCALE.size,
@@ -241,9 +268,15 @@ def up(
     return serve(system, SCALE.shoppers)
 
 
+def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path:
+    """Copy a step to `work/NN-name` with some text of one file replaced; returns the folder."""
+    work = Path(CONTEXT.scratch.name) if CONTEXT.scratch else None
+    return variants.what_if(which, name, file, *changes, work=work)
+
+
 def tabulate(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     """Show a table."""
-    show(blocks.table(titles, lines))
+    show(table(titles, lines))
 
 
 def show(markdown: str) -> None:
@@ -252,11 +285,11 @@ def show(markdown: str) -> None:
 
 
 def draw(figure: Figure, alt: str) -> None:
-    """Show a figure, and say it in words to those who do not see it."""
+    """Show a figure, with its alt text for readers who cannot see it."""
     display(Image(themes.png(figure), alt=alt, width=760))  # type: ignore[no-untyped-call]
 
 
-def keep(row: Row) -> None:
-    """Record a row, unless the run was only to see whether the notebook runs."""
+def record_row(row: Row) -> None:
+    """Record a row, unless this is a dry run."""
     if SCALE.size == "full":
         record(row, RESULTS)

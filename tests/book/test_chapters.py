@@ -38,7 +38,9 @@ checkpoints_ = pytest.mark.parametrize("step", checkpoints(), ids=lambda step: s
 
 
 def generated_lines(document: Document) -> set[int]:
-    return {line for block in sync.find(document.text) for line in range(block.first, block.last)}
+    return {
+        line for block in sync.find_blocks(document.text) for line in range(block.first, block.last)
+    }
 
 
 def by_hand(document: Document) -> str:
@@ -101,7 +103,7 @@ def test_a_chapter_has_the_shape_of_a_chapter(chapter: Document) -> None:
 def test_a_checkpoint_has_a_chapter_that_shows_all_of_it(step: Checkpoint) -> None:
     chapter = Document(ROOT / "chapters" / f"{step.number:02d}-{step.name}.md")
     assert chapter.headings(1) == [f"{step.number:02d} · {step.title}"]
-    blocks = {(block.kind, *block.arguments) for block in sync.find(chapter.text)}
+    blocks = {(block.kind, *block.arguments) for block in sync.find_blocks(chapter.text)}
     number, below = f"{step.number:02d}", f"{step.number - 1:02d}"
     assert {("predict", number), ("claims", number)} <= blocks
     assert step.predictions, "there is nothing to predict"

@@ -51,7 +51,7 @@ def test_a_notebook_runs_from_top_to_bottom(path: Path) -> None:
 
 
 @each
-def test_a_notebook_is_kept_with_its_outputs_and_none_is_an_error(path: Path) -> None:
+def test_a_notebook_is_committed_with_outputs_and_without_errors(path: Path) -> None:
     cells = code(read(path))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert sum(bool(cell.outputs) for cell in cells) > len(cells) // 2
@@ -68,7 +68,7 @@ def test_a_notebook_predicts_counts_and_measures(path: Path) -> None:
 
 
 @each
-def test_a_notebook_was_kept_with_claims_that_hold(path: Path) -> None:
+def test_the_recorded_claims_of_a_notebook_hold(path: Path) -> None:
     own = f'count("{path.stem.partition("_")[0]}")'
     [cell] = [cell for cell in code(read(path)) if own in cell.source.splitlines()]
     [output] = cell.outputs
@@ -77,7 +77,7 @@ def test_a_notebook_was_kept_with_claims_that_hold(path: Path) -> None:
 
 
 @each
-def test_a_notebook_was_kept_with_the_questions_of_today(path: Path) -> None:
+def test_a_notebook_shows_the_current_questions(path: Path) -> None:
     shown = "".join(
         text
         for cell in code(read(path))

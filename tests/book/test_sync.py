@@ -8,7 +8,7 @@ from stack.errors import StackError
 from stack.paths import ROOT
 from surge.book import blocks, listings, pictures, sync
 
-FOLDER = ROOT / "chapters"
+CHAPTER = ROOT / "chapters" / "02-queries.md"
 
 SOURCE = '''
 LIMIT = 3
@@ -26,18 +26,18 @@ async def ask(partner: str) -> None:
 '''
 
 
-def test_a_block_is_filled_and_then_left_alone() -> None:
+def test_generate_fills_a_block_and_is_idempotent() -> None:
     text = "# T\n\n<!-- stat 01 02 -->\nold\n<!-- end -->\n\nafter\n"
-    made = sync.generate(text, FOLDER)
+    made = sync.generate(text, CHAPTER)
     assert "`indexes.sql`" in made
     assert "old" not in made
     assert made.startswith("# T\n")
     assert made.endswith("<!-- end -->\n\nafter\n")
-    assert sync.generate(made, FOLDER) == made
+    assert sync.generate(made, CHAPTER) == made
 
 
 def test_a_listing_names_its_file_and_links_to_it() -> None:
-    made = blocks.make("listing", ["checkpoints/01_naive/app/products.py#get_product"], FOLDER)
+    made = blocks.render("listing", ["checkpoints/01_naive/app/products.py#get_product"], CHAPTER)
     assert "(../checkpoints/01_naive/app/products.py), `get_product`" in made
     assert "```python\n@router.get" in made
 
@@ -51,8 +51,8 @@ def test_a_listing_names_its_file_and_links_to_it() -> None:
         ("ask", "async def ask(partner: str) -> None:", '    """Ask."""'),
     ],
 )
-def test_a_region_is_the_whole_definition(name: str, first: str, last: str) -> None:
-    lines = listings.region(SOURCE, name).splitlines()
+def test_a_definition_is_cut_out_whole(name: str, first: str, last: str) -> None:
+    lines = listings.definition(SOURCE, name).splitlines()
     assert (lines[0], lines[-1]) == (first, last)
 
 
@@ -80,7 +80,7 @@ http {
         ("log_format", "log_format line '{\"a\":1}';", "log_format line '{\"a\":1}';", 1),
     ],
 )
-def test_a_passage_of_a_configuration_closes_what_it_opens(
+def test_a_passage_of_a_configuration_has_balanced_braces(
     directive: str, first: str, last: str, lines: int
 ) -> None:
     cut = listings.passage(TEMPLATE, directive).splitlines()
@@ -93,7 +93,7 @@ def test_a_directive_is_a_whole_word() -> None:
 
 
 def test_a_fence_is_longer_than_those_inside() -> None:
-    assert listings.fenced("text", "a ``` b") == "````text\na ``` b\n````"
+    assert listings.code_block("text", "a ``` b") == "````text\na ``` b\n````"
 
 
 @pytest.mark.parametrize(
@@ -114,16 +114,16 @@ def test_a_fence_is_longer_than_those_inside() -> None:
         ),
     ],
 )
-def test_a_broken_marker_is_said_in_one_line(text: str, said: str) -> None:
+def test_a_broken_marker_raises_a_one_line_error(text: str, said: str) -> None:
     with pytest.raises(StackError, match=r"^[^\n]*$") as caught:
-        sync.generate(text, FOLDER)
+        sync.generate(text, CHAPTER)
     assert said in str(caught.value)
 
 
-def test_what_is_not_recorded_says_how_to_record_it(
+def test_a_missing_row_gives_way_to_the_command_that_measures_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "COMMITTED", tmp_path)
-    made = blocks.make("comparison", ["01", "02", "list"], FOLDER)
+    made = blocks.render("comparison", ["01", "02", "list"], CHAPTER)
     assert "Not recorded yet" in made
     assert "`surge compare 01 02 --workload list`" in made

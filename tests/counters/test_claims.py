@@ -26,7 +26,7 @@ def test_a_starter_fails_a_claim_of_its_step(
     step: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workspace, "WORK", tmp_path)
-    starter = check.start(step, fresh=False)
+    starter = check.create_starter(step, fresh=False)
     found = next((row for row in counters.claims(step, starter) if not row.holds), None)
     assert found, "the exercise is already solved"
     assert found.because

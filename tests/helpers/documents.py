@@ -61,4 +61,5 @@ def anchor(heading: str) -> str:
 
 CHAPTERS = [Document(path) for path in sorted((ROOT / "chapters").glob("*.md"))]
 STEPS = [chapter for chapter in CHAPTERS if re.match(r"(?!00)\d\d-", chapter.path.name)]
-READMES = [Document(path) for path in [ROOT / "README.md", *ROOT.glob("checkpoints/*/README.md")]]
+GUIDES = [ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md"]
+READMES = [Document(path) for path in [*GUIDES, *ROOT.glob("checkpoints/*/README.md")]]

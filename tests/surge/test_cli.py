@@ -21,7 +21,7 @@ from stack.host.account import Account
 from stack.paths import CHECKPOINTS, ROOT
 from stack.processes.ports import free_port
 from surge import cli
-from surge.climb.climb import LANES
+from surge.climb.climb import MAX_PARALLEL
 from surge.exercise import progress
 from surge.machine.waiting import wait_until
 from surge.run import rolling_restart, workspace
@@ -71,7 +71,7 @@ def test_every_command_explains_itself(runner: CliRunner, command: str) -> None:
     ],
     ids=" ".join,
 )
-def test_a_mistake_is_answered_in_a_line_or_two(
+def test_a_mistake_ends_in_a_short_error_and_status_2(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if (ROOT / "work" / "05").exists() and arguments[0] == "check":
@@ -85,7 +85,7 @@ def test_a_mistake_is_answered_in_a_line_or_two(
     assert 1 <= len(ended.stderr.splitlines()) <= 8  # with the frame around a wrong option
 
 
-def test_hints_come_one_at_a_time_and_end(runner: CliRunner) -> None:
+def test_hint_reveals_one_at_a_time_and_ends(runner: CliRunner) -> None:
     hints = find("05").hints
     for number, hint in enumerate(hints, start=1):
         shown = runner.invoke(cli.app, ["hint", "05"]).output
@@ -94,7 +94,7 @@ def test_hints_come_one_at_a_time_and_end(runner: CliRunner) -> None:
     assert runner.invoke(cli.app, ["hint", "05"]).exit_code != 0
 
 
-def test_a_start_is_not_overwritten_and_a_fresh_one_keeps_the_old(runner: CliRunner) -> None:
+def test_start_keeps_an_attempt_and_fresh_sets_it_aside(runner: CliRunner) -> None:
     assert runner.invoke(cli.app, ["start", "05"]).exit_code == 0
     mine = workspace.WORK / "05" / "app" / "main.py"
     mine.write_text("my work")
@@ -105,7 +105,7 @@ def test_a_start_is_not_overwritten_and_a_fresh_one_keeps_the_old(runner: CliRun
     assert [path.read_text() for path in workspace.WORK.glob("05-*/app/main.py")] == ["my work"]
 
 
-def test_a_prediction_is_kept_and_a_word_is_no_number(runner: CliRunner) -> None:
+def test_predict_stores_a_number_and_rejects_a_word(runner: CliRunner) -> None:
     answers = "many\n7\n" + "9\n" * 10
     shown = runner.invoke(cli.app, ["predict", "05"], input=answers)
     assert shown.exit_code == 0
@@ -136,7 +136,7 @@ def test_up_serves_until_it_is_ended_and_leaves_nothing(ending: signal.Signals) 
     wait_until(lambda: not any(server.is_running() for server in servers), "their ends")
 
 
-def test_ctrl_c_ends_an_up_in_order_and_who_has_asked_is_answered() -> None:
+def test_ctrl_c_ends_up_after_the_requests_under_way() -> None:
     slow = {**os.environ, "PARTNERS_LATENCY_MS": "3000"}
     command = [*SURGE, "up", "resilient", "--size", "tiny"]
     pipe = subprocess.PIPE
@@ -156,14 +156,14 @@ def test_ctrl_c_ends_an_up_in_order_and_who_has_asked_is_answered() -> None:
         assert up.wait(30) == 0
 
 
-def test_ctrl_c_ends_a_climb_that_counts_in_all_lanes_at_once(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_climb_that_counts_in_parallel(tmp_path: Path) -> None:
     command = [*SURGE, "climb", "--to", "02"]
     with (
         (tmp_path / "said").open("w+") as said,
         subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=said) as climb,
     ):
         try:
-            while len(servers := services(climb.pid)) < LANES:
+            while len(servers := services(climb.pid)) < MAX_PARALLEL:
                 assert climb.poll() is None
                 time.sleep(0.05)
             climb.send_signal(signal.SIGINT)
@@ -200,7 +200,7 @@ def test_roll_restarts_the_instances_of_an_up_in_turn() -> None:
             up.send_signal(signal.SIGINT)
 
 
-def test_there_is_something_to_roll_or_a_line_says_so(
+def test_roll_without_an_up_is_an_error(
     runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rolling_restart, "account", lambda: Account({}, tmp_path, tmp_path))

@@ -26,17 +26,17 @@ def test_what_if_changes_one_file() -> None:
     assert "limit=1" in (folder / "app" / "partners.py").read_text()
 
 
-def test_what_if_says_when_the_checkpoint_has_moved_on() -> None:
+def test_what_if_raises_when_the_text_is_not_there() -> None:
     with pytest.raises(StackError, match=r"^app/main.py of 05 async does not have 'no such text'"):
         notebook.what_if("05", "test", "app/main.py", ("no such text", ""))
 
 
-def test_another_way_to_serve_changes_the_label_and_nothing_else() -> None:
+def test_a_variant_changes_the_label_and_how_it_is_served() -> None:
     step = find("12")
-    other = notebook.served("12", "granian", ["granian", "--port={port}"], {"POOL_SIZE": "5"})
+    other = notebook.variant("12", "granian", ["granian", "--port={port}"], {"POOL_SIZE": "5"})
     assert other.label == "12 workers (granian)"
     assert other.serve.command == ["granian", "--port={port}"]
     assert other.serve.environment == {**step.serve.environment, "POOL_SIZE": "5"}
     alike = {"name", "serve"}
     assert other.model_dump(exclude=alike) == step.model_dump(exclude=alike)
-    assert notebook.served("12", "same").serve == step.serve
+    assert notebook.variant("12", "same").serve == step.serve

@@ -1,26 +1,14 @@
-"""What can stand in a generated block of a chapter.
+"""The kinds of generated blocks that can stand in a chapter.
 
-    listing PATH[#NAME]        a file, or one function, class, method or variable of it; of a
-                               .template, the lines around a directive
-    diff A B FILE              what changed in one file between two checkpoints
-    stat A B                   which files changed between two checkpoints, and by how much
-    predict NN                 the questions of a checkpoint
-    claims NN                  its claims, with what was counted
-    comparison A B WORKLOAD    the verdict in a sentence, and the numbers behind it
-    variants A B,… WORKLOAD,…  other ways to serve the same code, such as `granian`, a line for each
-    figure A B WORKLOAD        every pair of the same, as a figure with its table
-    ladder [WORKLOAD]          every step on one workload (hot), as a figure with its table
-    ledger                     what the chapters say of the articles' advice
-
-Where a block compares, B may be an experiment of A's notebook, such as `work/02-no-index`, or the
-same code served in another way, such as `12/granian`.
-Numbers come from the rows committed under `notebooks/results`, and from nowhere else.
+A marker is the name of a kind with its arguments; `@block` shows what it looks like. Where a block
+compares, B may be an experiment of the chapter's notebook, such as `work/02-no-index`, or the same
+code served in another way, such as `12/granian`. Numbers come from the rows committed under
+`notebooks/results`, and from nowhere else.
 """
 
-import json
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from stack.checkpoint import find
@@ -28,55 +16,86 @@ from stack.errors import StackError
 from stack.paths import ROOT
 from surge.book import diffs, pictures
 from surge.book.ledger import ledger
-from surge.book.listings import cut, fenced
+from surge.book.listings import code_block, listing
+from surge.book.markdown import comparison_table, table, variants_table
 from surge.book.pictures import Picture
 from surge.measure import ladder as ladders
-from surge.measure.cost import cost, shop_tiers
-from surge.results.rows import COMMITTED, Comparison, Sides, rows
-from surge.results.wording import counted, number, ratio, sentence
+from surge.results.rows import COMMITTED, rows
+from surge.results.wording import counted, sentence
 
 
-def make(kind: str, arguments: Sequence[str], folder: Path) -> str:
-    """Generate one block for a document in `folder`.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of block: what its marker looks like, what renders it, and what finds its picture."""
+
+    usage: str
+    render: Callable[..., str]
+    picture: Callable[..., Picture | None] | None
+
+    def check(self, marker: Sequence[str]) -> None:
+        """Check the number of arguments; those in brackets are optional.
+
+        Raises:
+            StackError: there are too few, or too many.
+        """
+        words = self.usage.split()
+        required = [word for word in words if not word.startswith("[")]
+        if not len(required) <= len(marker) <= len(words):
+            raise StackError(f"`{' '.join(marker)}` should be `{self.usage}`.")
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def block(
+    usage: str, picture: Callable[..., Picture | None] | None = None
+) -> Callable[[Callable[..., str]], Callable[..., str]]:
+    """Register a function that renders blocks; it gets the document and the marker's arguments."""
+
+    def register(render: Callable[..., str]) -> Callable[..., str]:
+        KINDS[usage.split()[0]] = Kind(usage, render, picture)
+        return render
+
+    return register
+
+
+def render(kind: str, arguments: Sequence[str], document: Path) -> str:
+    """Render one block of a document.
 
     Raises:
         StackError: the marker asks for something that is not there.
     """
-    usage = next(line.split("  ")[2] for line in __doc__.splitlines() if f"  {kind} " in line)
-    optional = usage.count(" [")
-    if not 0 <= len(usage.split()) - 1 - len(arguments) <= optional:
-        raise StackError(f"`{kind} {' '.join(arguments)}` should be `{usage}`.")
-    return KINDS[kind](folder, *arguments)
+    KINDS[kind].check([kind, *arguments])
+    return KINDS[kind].render(document, *arguments)
 
 
 def picture(kind: str, arguments: Sequence[str]) -> Picture | None:
-    """The figure that a block shows, if it shows one and its rows are there."""
-    match kind, arguments:
-        case "figure", [a, b, workload]:
-            return pictures.comparison(a, b, workload)
-        case "ladder", _:
-            return pictures.climb(*arguments)
-    return None
+    """The picture that a block shows, if it shows one and its rows are there."""
+    find_picture = KINDS[kind].picture
+    return find_picture(*arguments) if find_picture else None
 
 
-def listing(folder: Path, source: str) -> str:
-    """A listing, under the name of its file."""
+@block("listing PATH[#NAME]")
+def render_listing(document: Path, source: str) -> str:
+    """A file, or one definition of it; of a `.template`, the lines around a directive."""
     path, _, name = source.partition("#")
     what = f", `{name}`" if name else ""
-    return f"[`{path}`]({relative(folder, ROOT / path)}){what}:\n\n{cut(path, name)}"
+    return f"[`{path}`]({relative(document, ROOT / path)}){what}:\n\n{listing(path, name)}"
 
 
-def diff(folder: Path, a: str, b: str, file: str) -> str:
-    """The diff of one file."""
+@block("diff A B FILE")
+def render_diff(document: Path, a: str, b: str, file: str) -> str:
+    """What changed in one file between two checkpoints."""
     old, new = find(a), find(b)
     text = diffs.unified(old, new, file)
     if not text:
         raise StackError(f"{file} is the same in {old.label} and {new.label}: no diff to show.")
-    return fenced("diff", text)
+    return code_block("diff", text)
 
 
-def stat(folder: Path, a: str, b: str) -> str:
-    """The files that changed."""
+@block("stat A B")
+def render_stat(document: Path, a: str, b: str) -> str:
+    """Which files changed between two checkpoints, and by how many lines."""
     lines = [
         [f"`{change.path}`", change.added, change.removed]
         for change in diffs.changes(find(a), find(b))
@@ -84,8 +103,9 @@ def stat(folder: Path, a: str, b: str) -> str:
     return table(["file", "lines added", "lines removed"], lines)
 
 
-def predict(folder: Path, which: str) -> str:
-    """The questions, for the reader to answer first."""
+@block("predict NN")
+def render_predict(document: Path, which: str) -> str:
+    """The questions of a checkpoint, for the reader to answer first."""
     questions = [
         f"{number}. {asked.question} *({asked.unit})*"
         for number, asked in enumerate(find(which).predictions, 1)
@@ -93,8 +113,9 @@ def predict(folder: Path, which: str) -> str:
     return "\n".join([*questions, "", f"Write your answers down: `surge predict {which}`."])
 
 
-def claims(folder: Path, which: str) -> str:
-    """Each claim, with what was last counted for it."""
+@block("claims NN")
+def render_claims(document: Path, which: str) -> str:
+    """The claims of a checkpoint, with what was last counted for each."""
     step = find(which)
     newest = ladders.claims(ladders.newest(list(rows(COMMITTED))))
     recorded = {
@@ -104,121 +125,87 @@ def claims(folder: Path, which: str) -> str:
     for claim in step.claims:
         row = recorded.get((claim.name, claim.counter, claim.expected))
         found = [counted(row.value), "yes" if row.holds else "**no**"] if row else ["*not yet*", ""]
-        name = f"[{claim.name}]({relative(folder, ROOT / claim.because)})"
+        name = f"[{claim.name}]({relative(document, ROOT / claim.because)})"
         lines.append([name, f"`{claim.workload}`", f"`{claim.counter}`", claim.expected, *found])
     return table(["claim", "counted on", "counter", "claimed", "counted", "holds"], lines)
 
 
-def comparison(folder: Path, a: str, b: str, workload: str) -> str:
-    """The verdict in a sentence, the numbers, and how to get your own."""
-    row = pictures.compared(a, b, workload)
+@block("comparison A B WORKLOAD")
+def render_comparison(document: Path, a: str, b: str, workload: str) -> str:
+    """The verdict in a sentence, the numbers behind it, and how to get your own."""
+    row = pictures.newest_comparison(a, b, workload)
+    command = measuring_command(document, a, b, workload)
     if row is None:
-        return not_recorded(a, b, workload)
+        return not_recorded(command)
     made = f"{row.recorded_at:%-d %B %Y}, {row.machine.cpu}, {row.machine.cores} cores"
-    note = f"Recorded {made}. Yours: {command(a, b, workload)}."
-    return "\n\n".join([f"**{sentence(row)}.**", sides(row), note])
+    note = f"Recorded {made}. Yours: {command}."
+    return "\n\n".join([f"**{sentence(row)}.**", comparison_table(row), note])
 
 
-def variants(folder: Path, a: str, names: str, workloads: str) -> str:
+@block("variants A B,… WORKLOAD,…")
+def render_variants(document: Path, a: str, names: str, workloads: str) -> str:
     """A line for each way in which the notebook serves a step, A's own unless it says `NN/way`."""
     ways = [name if "/" in name else f"{a}/{name}" for name in names.split(",")]
     found = [
-        pictures.compared(a, way, workload) for way in ways for workload in workloads.split(",")
+        pictures.newest_comparison(a, way, workload)
+        for way in ways
+        for workload in workloads.split(",")
     ]
-    note = f"Yours: {command(a, ways[0], workloads)}."
+    note = f"Yours: {measuring_command(document, a, ways[0], workloads)}."
     if None in found:
         return f"*Not recorded yet. {note}*"
-    return f"{table_of_variants(row for row in found if row)}\n\n{note}"
+    return f"{variants_table(row for row in found if row)}\n\n{note}"
 
 
-def table_of_variants(found: Iterable[Comparison]) -> str:
-    """What each gains and costs, one line for each B."""
-    lines: dict[str, list[str]] = {}
-    titles = [""]
-    for row in found:
-        line = lines.setdefault(row.b, [row.b])
-        if len(lines) == 1:
-            titles += [f"{row.workload}: requests a second", "CPU ms a request"]
-        line.append(ratio(row.ratio.throughput, row.at_least) if row.ratio else "rejected")
-        line.append(number(cost(row.tiers.b)))
-    return table(titles, lines.values())
-
-
-def figure(folder: Path, a: str, b: str, workload: str) -> str:
-    """Every pair of a comparison."""
+@block("figure A B WORKLOAD", pictures.comparison)
+def render_figure(document: Path, a: str, b: str, workload: str) -> str:
+    """Every pair of a comparison, as a figure with its table."""
     found = pictures.comparison(a, b, workload)
-    return shown(found, folder) if found else not_recorded(a, b, workload)
+    if found is None:
+        return not_recorded(measuring_command(document, a, b, workload))
+    return image(document, found)
 
 
-def ladder(folder: Path, *workload: str) -> str:
-    """Every step on a workload."""
-    found = pictures.climb(*workload)
+@block("ladder [WORKLOAD]", pictures.ladder)
+def render_ladder(document: Path, *workload: str) -> str:
+    """Every step on one workload (hot), as a figure with its table."""
+    found = pictures.ladder(*workload)
+    return image(document, found) if found else not_recorded("`surge climb`")
+
+
+@block("climb NN", pictures.climb)
+def render_climb(document: Path, last: str) -> str:
+    """The table that `surge climb --to NN` ends with, as a terminal shows it, and as text."""
+    found = pictures.climb(last)
+    return image(document, found) if found else not_recorded(f"`surge climb --to {last}`")
+
+
+@block("ledger")
+def render_ledger(document: Path) -> str:
+    """The chapters' verdicts on the articles' advice."""
+    return ledger(document.parent)
+
+
+def image(document: Path, found: Picture) -> str:
+    """A picture, and its words for readers who cannot see it or want the numbers."""
     return (
-        shown(found, folder) if found else "*Not recorded yet. Climb it yourself: `surge climb`.*"
+        f"![{found.alt}]({relative(document, found.path)})\n\n"
+        f"<details>\n<summary>{found.summary}</summary>\n\n{found.words}\n\n</details>"
     )
 
 
-def shown(found: Picture, folder: Path) -> str:
-    """A picture, and its data for those who cannot see it or want the numbers."""
-    image = f"![{found.alt}]({relative(folder, found.path)})"
-    data = table(found.data[0], found.data[1:])
-    return f"{image}\n\n<details>\n<summary>The figure as a table</summary>\n\n{data}\n\n</details>"
+def not_recorded(command: str) -> str:
+    """The text in place of a number that is not recorded yet."""
+    return f"*Not recorded yet. Measure it yourself: {command}.*"
 
 
-def sides(row: Comparison) -> str:
-    """Both sides of a comparison as a table."""
-    of, tiers = row.ratio, row.tiers
-    lines = [
-        ["requests a second", *both(row.throughput), of and ratio(of.throughput, row.at_least)],
-        ["99th percentile, ms", *both(row.p99_ms), of and ratio(of.p99)],
-        ["CPU ms a request", *both(Sides(a=cost(tiers.a), b=cost(tiers.b))), of and ratio(of.cost)],
-    ]
-    for tier in shop_tiers(tiers.a | tiers.b):
-        spent = [number(side[tier]) if tier in side else None for side in (tiers.a, tiers.b)]
-        lines.append([f"of it {tier}", *spent, None])
-    return table(["", row.a, row.b, "ratio (95 % interval)"], lines)
+def measuring_command(document: Path, a: str, b: str, workload: str) -> str:
+    """The command that makes a comparison; a variant is made in the chapter's notebook."""
+    if "/" in b:
+        return f"`surge lab {document.name[:2]}`"
+    return f"`surge compare {a} {b} --workload {workload}`"
 
 
-def both(values: Sides[float]) -> tuple[str, str]:
-    """A quantity of both sides."""
-    return number(values.a), number(values.b)
-
-
-def not_recorded(a: str, b: str, workload: str) -> str:
-    """What stands where a recorded number will be."""
-    return f"*Not recorded yet. Measure it yourself: {command(a, b, workload)}.*"
-
-
-def command(a: str, b: str, workload: str) -> str:
-    """How to make a comparison; an experiment is made in the notebook that names it."""
-    if "/" not in b:
-        return f"`surge compare {a} {b} --workload {workload}`"
-    if b.startswith("work/"):
-        step, _, name = Path(b).name.partition("-")
-        makes = re.compile(rf'what_if\(\s*"{step}",\s*"{re.escape(name)}"')
-    else:
-        makes = re.compile(rf'served\(\s*"{b.partition("/")[0]}"')
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if any(makes.search("".join(cell["source"])) for cell in cells):
-            return f"`surge lab {path.name[:2]}`"
-    raise StackError(f"No notebook makes {b}. Is it misspelt?")
-
-
-def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; None is an empty cell."""
-    return "\n".join(
-        f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |"
-        for line in [titles, ["---"] * len(titles), *lines]
-    )
-
-
-def relative(folder: Path, target: Path) -> str:
-    """The way from a document's folder to a file."""
-    return os.path.relpath(target, folder)
-
-
-KINDS: dict[str, Callable[..., str]] = {
-    kind.__name__: kind
-    for kind in (listing, diff, stat, predict, claims, comparison, variants, figure, ladder, ledger)
-}
+def relative(document: Path, target: Path) -> str:
+    """The relative link from a document to a file."""
+    return os.path.relpath(target, document.parent)

@@ -1,4 +1,4 @@
-"""The advice ledger: every chapter's rows on what the articles say, put together by their ids."""
+"""The advice ledger: the rows of all chapters on what the articles say, sorted by their ids."""
 
 import re
 from pathlib import Path

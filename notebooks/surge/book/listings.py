@@ -1,4 +1,4 @@
-"""Pieces of source, cut out for a chapter."""
+"""Pieces of source files, for the listings of a chapter."""
 
 import ast
 import re
@@ -10,8 +10,8 @@ from stack.paths import ROOT
 LANGUAGES = {".py": "python", ".sql": "sql", ".toml": "toml", ".template": "nginx"}
 
 
-def cut(path: str, name: str = "") -> str:
-    """A fenced block: the whole file, or the function, class, method or variable called `name`.
+def listing(path: str, name: str = "") -> str:
+    """A code block: a whole file, or the function, class, method or variable called `name`.
 
     In a configuration (`.template`), `name` is a directive.
 
@@ -25,13 +25,13 @@ def cut(path: str, name: str = "") -> str:
         raise StackError(f"There is no file {path} to cut a listing from.") from None
     if name:
         try:
-            text = (passage if file.suffix == ".template" else region)(text, name)
+            text = (passage if file.suffix == ".template" else definition)(text, name)
         except LookupError:
             raise StackError(f"{path} defines no {name}. Mend the listing's marker.") from None
-    return fenced(LANGUAGES.get(file.suffix, "text"), text)
+    return code_block(LANGUAGES.get(file.suffix, "text"), text)
 
 
-def region(text: str, name: str) -> str:
+def definition(text: str, name: str) -> str:
     """The definition called `name` (`Class.method` for a method), with the comment above it.
 
     Raises:
@@ -39,7 +39,7 @@ def region(text: str, name: str) -> str:
     """
     body = ast.parse(text).body
     for part in name.split("."):
-        found = next((node for node in body if part in defined(node)), None)
+        found = next((node for node in body if part in defined_names(node)), None)
         if found is None:
             raise LookupError(name)
         body = getattr(found, "body", [])
@@ -53,7 +53,7 @@ def region(text: str, name: str) -> str:
 
 
 def passage(text: str, directive: str) -> str:
-    """The lines around a directive, up to the next blank ones; of a block, all to its last brace.
+    """The lines around a directive, up to blank lines; of a block, all lines to its closing brace.
 
     Raises:
         LookupError: no line begins with it.
@@ -70,7 +70,7 @@ def passage(text: str, directive: str) -> str:
         if not line.strip() and depth(cut) <= 0:
             break
         cut.append(line)
-    while depth(cut) < 0:  # it ends a block that it has not opened
+    while depth(cut) < 0:  # without the brace that closes a block around it
         cut.pop()
     return textwrap.dedent("\n".join(cut))
 
@@ -81,7 +81,7 @@ def depth(lines: list[str]) -> int:
     return text.count("{") - text.count("}")
 
 
-def defined(statement: ast.stmt) -> list[str]:
+def defined_names(statement: ast.stmt) -> list[str]:
     """The names a statement defines."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
@@ -93,7 +93,7 @@ def defined(statement: ast.stmt) -> list[str]:
     return []
 
 
-def fenced(language: str, text: str) -> str:
+def code_block(language: str, text: str) -> str:
     """A fenced code block, its fence longer than any in the text."""
     fence = "```"
     while fence in text:

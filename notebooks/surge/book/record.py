@@ -1,10 +1,10 @@
-"""Makes the numbers of the book, on a machine that does nothing else.
+"""Records the numbers of the book, on a machine that does nothing else.
 
     python -m surge.book.record [--quick] [NN …]
 
-It runs the notebooks at full length (quickly, to try it out), which count every claim and measure
-every step, and keeps their rows under `notebooks/results`; it measures what the ladders still lack,
-and makes the chapters' blocks anew.
+It runs the notebooks at full length (with --quick, to try it out, at less), which count every claim
+and measure every step, and records their rows under `notebooks/results`. Then it measures what the
+ladders still lack, and generates the chapters' blocks anew.
 """
 
 import os
@@ -23,13 +23,13 @@ from surge.results.rows import COMMITTED, Comparison, Effort, record, rows
 
 NOTEBOOKS = ROOT / "notebooks"
 LADDERS = ("hot", "list")
-"""The workloads that every step is measured on."""
+"""Every step is measured on these workloads."""
 MOST_SECONDS = 3_600
 """For one cell."""
 
 
 def main(arguments: list[str]) -> None:
-    """Record the checkpoints named, or all."""
+    """Record the checkpoints named, or all of them."""
     names = [name for name in arguments if name != "--quick"]
     effort: Effort = "quick" if "--quick" in arguments else "full"
     os.environ["SURGE_RESULTS"] = str(COMMITTED)
@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> None:
         notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
         execute(notebook, effort)
         nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
-        fill(step, began, effort)
-        newest_only()
+        measure_missing(step, began, effort)
+        drop_replaced()
         print(f"{step.label}: {datetime.now(UTC) - began}", flush=True)
     for stale in sync(check=False):
         print(f"updated: {stale}")
@@ -64,10 +64,10 @@ def execute(notebook: NotebookNode, size: str) -> None:
     notebook.metadata.pop("language_info", None)
 
 
-def fill(step: Checkpoint, began: datetime, effort: Effort) -> None:
-    """Measure what the ladders show of a step and its notebook, begun then, did not.
+def measure_missing(step: Checkpoint, began: datetime, effort: Effort) -> None:
+    """Measure what the ladders show of a step and its notebook, begun at that time, did not.
 
-    The first step has only itself to be compared with: that is the instrument's own control.
+    The first step is compared with itself, as a control of the instrument.
     """
     below = previous(step) or step
     measured = {
@@ -82,8 +82,8 @@ def fill(step: Checkpoint, began: datetime, effort: Effort) -> None:
         record(row, COMMITTED)
 
 
-def newest_only() -> None:
-    """Drop the rows that a later run of the same thing replaced."""
+def drop_replaced() -> None:
+    """Drop the rows that a later run of the same thing has replaced."""
     newest = ladder.newest(list(rows(COMMITTED)))
     for path in COMMITTED.glob("*.jsonl"):
         path.unlink()

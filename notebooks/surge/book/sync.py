@@ -1,4 +1,4 @@
-"""Brings what is generated in the chapters up to date: listings, diffs, tables and figures.
+"""Brings the generated blocks of the chapters up to date: listings, diffs, tables and pictures.
 
 A generated block stands between two comments, which no Markdown viewer shows:
 
@@ -6,7 +6,7 @@ A generated block stands between two comments, which no Markdown viewer shows:
     ...
     <!-- end -->
 
-The first says what to put there (see `surge.book.blocks`); all between the two is replaced.
+The first says what to generate (see `surge.book.blocks`); the lines between them are replaced.
 """
 
 import re
@@ -33,7 +33,7 @@ class Block:
     last: int
 
 
-def find(text: str) -> Iterator[Block]:
+def find_blocks(text: str) -> Iterator[Block]:
     """The generated blocks of a document, top to bottom.
 
     Raises:
@@ -55,11 +55,11 @@ def find(text: str) -> Iterator[Block]:
         raise StackError(f"line {opened.first}: the block has no end. Add `{END}`.")
 
 
-def generate(text: str, folder: Path) -> str:
-    """The document with every block made anew; `folder` is where links start from."""
+def generate(text: str, document: Path) -> str:
+    """The text of a document with every block generated anew."""
     lines = text.splitlines()
-    for block in reversed(list(find(text))):
-        made = blocks.make(block.kind, block.arguments, folder)
+    for block in reversed(list(find_blocks(text))):
+        made = blocks.render(block.kind, block.arguments, document)
         lines[block.first : block.last] = ["", *made.splitlines(), ""]
     return "\n".join(lines) + "\n"
 
@@ -70,7 +70,7 @@ def documents() -> list[Path]:
 
 
 def sync(check: bool) -> list[Path]:
-    """Make all blocks and figures anew; gives the files that were stale.
+    """Generate all blocks and pictures anew; returns the files that were stale.
 
     Args:
         check: change nothing.
@@ -83,8 +83,8 @@ def sync(check: bool) -> list[Path]:
     for path in documents():
         text = path.read_text(encoding="utf-8")
         try:
-            made = generate(text, path.parent)
-            shown = [blocks.picture(block.kind, block.arguments) for block in find(text)]
+            made = generate(text, path)
+            shown = [blocks.picture(block.kind, block.arguments) for block in find_blocks(text)]
         except StackError as error:
             raise StackError(f"{path.relative_to(ROOT)}: {error}") from None
         pictures |= {picture.path: picture for picture in shown if picture}
@@ -93,7 +93,7 @@ def sync(check: bool) -> list[Path]:
             if not check:
                 path.write_text(made, encoding="utf-8")
     for picture in pictures.values():
-        if not picture.current():
+        if not picture.is_current():
             stale.append(picture.path)
             if not check:
                 picture.draw()

@@ -1,15 +1,14 @@
 """The main job: prove, count and measure every checkpoint, then show the ladder.
 
-What is proved or counted comes out the same however busy the machine is and however a service was
-started: several such stages go on at once, on services that were forked. What is measured has the
-machine to itself, and starts as you would start it.
+Proofs and counts come out the same however busy the machine is and however a service was started,
+so several of them run at once, on forked services. Measurements have the machine to themselves, and
+their services start as a reader would start them.
 """
 
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -24,76 +23,70 @@ from surge.measure import paired
 from surge.results.rows import ClaimRow, Comparison, Contract, Effort, Row, record
 from surge.results.wording import counted, marked, ratio
 
-LANES = 1 + min(os.cpu_count() or 1, 4)
-"""Lanes wait, too: on two cores, two of them would leave a fifth idle. Five took 2.2 GB of memory,
-and all that they counted came out the same even on two cores."""
+Task = Callable[[], list[Row]]
+
+MAX_PARALLEL = 1 + min(os.cpu_count() or 1, 4)
+"""Tasks wait, too: on two cores, two of them would leave a fifth of the time idle. Five took 2.2 GB
+of memory, and all their counts came out the same even on two cores."""
+
+MEASURE_WEIGHT: dict[Effort, int] = {"quick": 3, "full": 40}
+"""How long a step's measurements usually take, for the ETA; a proof or a count takes 1."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One comparison of a climb; `weight` is its usual share of the time, for the ETA."""
+def climb(steps: list[Checkpoint], effort: Effort, console: Console) -> list[Row]:
+    """Climb the steps given, bottom first; every row is recorded as it comes."""
+    tasks, neighbours = exact_tasks(steps), list(pairwise(steps))
+    weight = MEASURE_WEIGHT[effort]
+    with progress_bar(console) as bar:
+        journal = Journal(bar, total=len(tasks) + weight * len(neighbours))
+        with forks.enabled():
+            for rows in run_parallel(tasks):
+                journal.add(rows)
+        for below, step in neighbours:
+            show = partial(journal.show, step, weight)
+            rows = [*paired.compare_many(below, step, step.shows, effort, progress=show)]
+            journal.add(rows, weight)
+    return journal.rows
 
-    what: str
-    weight: int
-    do: Callable[[paired.Progress], list[Row]]
 
+def exact_tasks(steps: list[Checkpoint]) -> list[Task]:
+    """The tasks that need no clock; the longest first, so that all threads end at about one time.
 
-def exact(climbed: list[Checkpoint]) -> list[Callable[[], list[Row]]]:
-    """What needs no clock; first what takes longest, so that no lane ends much before the other.
-
-    What a step keeps from those below is counted at the top, for all of them.
+    Claims that a step keeps from those below are counted at the top, for all of them.
     """
-    *below, top = climbed
+    *below, top = steps
     counts = [partial(count, step) for step in [*map(Checkpoint.with_own_claims, below), top]]
-    return [*counts, *(partial(prove, step) for step in climbed)]
-
-
-def timed(climbed: list[Checkpoint], effort: Effort) -> list[Stage]:
-    """What does: every step against the one below."""
-    weight = {"quick": 3, "full": 40}[effort]
-    return [
-        Stage(f"{step.label}: measure", weight, partial(measure, below, step, effort))
-        for below, step in pairwise(climbed)
-    ]
-
-
-def prove(step: Checkpoint) -> list[Row]:
-    """Run the contract suite."""
-    return [contract.prove(step).row]
+    return [*counts, *(partial(prove, step) for step in steps)]
 
 
 def count(step: Checkpoint) -> list[Row]:
-    """Count the claims."""
+    """Count a step's claims."""
     return list(counters.claims(step))
 
 
-def measure(
-    below: Checkpoint, step: Checkpoint, effort: Effort, progress: paired.Progress
-) -> list[Row]:
-    """Compare a step with the one below."""
-    return list(paired.compare_many(below, step, step.shows, effort, progress=progress))
+def prove(step: Checkpoint) -> list[Row]:
+    """Run the contract suite against a step."""
+    return [contract.run_suite(step).row]
 
 
-def in_lanes(work: list[Callable[[], list[Row]]]) -> Iterator[list[Row]]:
-    """Do some pieces at once; yields the rows of each, in order."""
-    with ThreadPoolExecutor(LANES) as lanes:
-        doing = [lanes.submit(piece) for piece in work]
+def run_parallel(tasks: list[Task]) -> Iterator[list[Row]]:
+    """Run several tasks at once; yields the rows of each, in order."""
+    with ThreadPoolExecutor(MAX_PARALLEL) as pool:
+        futures = [pool.submit(task) for task in tasks]
         try:
-            for piece in doing:
-                yield piece.result()
-        except BaseException:  # Ctrl-C above all: what goes on in the lanes must not be waited for
-            lanes.shutdown(wait=False, cancel_futures=True)
-            while not all(piece.done() for piece in doing):  # a lane may just begin a run
+            for future in futures:
+                yield future.result()
+        except BaseException:  # Ctrl-C above all: the tasks that run must not be waited for
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in futures):  # one may be starting a run
                 run.close_all()
                 time.sleep(0.05)
             raise
 
 
-def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[Row]:
-    """Climb the checkpoints given, bottom first; every row is recorded as it comes."""
-    first, then = exact(climbed), timed(climbed, effort)
-    rows: list[Row] = []
-    with Progress(
+def progress_bar(console: Console) -> Progress:
+    """A progress bar with an estimate of the time left, which vanishes at the end."""
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
@@ -101,32 +94,36 @@ def climb(climbed: list[Checkpoint], effort: Effort, console: Console) -> list[R
         TimeRemainingColumn(),
         console=console,
         transient=True,
-    ) as progress:
-        task = progress.add_task(
-            "prove and count", total=len(first) + sum(stage.weight for stage in then)
-        )
-        done = 0
+    )
 
-        def keep(found: list[Row], weight: int) -> None:
-            nonlocal done
-            for row in found:
-                record(row)
-                rows.append(row)
-                progress.console.print(line(row))
-            done += weight
-            progress.update(task, completed=done)
 
-        with forks.enabled():
-            for found in in_lanes(first):
-                keep(found, 1)
-        for stage in then:
+class Journal:
+    """Records and prints the rows of a climb as they come, above its progress bar.
 
-            def show(detail: str, part: float, stage: Stage = stage) -> None:
-                text, completed = f"{stage.what} {detail}", done + part * stage.weight
-                progress.update(task, description=text, completed=completed)
+    Args:
+        bar: the progress bar, shown already.
+        total: the weight of all tasks together.
+    """
 
-            keep(stage.do(show), stage.weight)
-    return rows
+    def __init__(self, bar: Progress, total: int) -> None:
+        self.rows: list[Row] = []
+        self._bar = bar
+        self._task = bar.add_task("prove and count", total=total)
+        self._done = 0
+
+    def add(self, rows: list[Row], weight: int = 1) -> None:
+        """Add the rows of a task that has ended."""
+        for row in rows:
+            record(row)
+            self.rows.append(row)
+            self._bar.console.print(line(row))
+        self._done += weight
+        self._bar.update(self._task, completed=self._done)
+
+    def show(self, step: Checkpoint, weight: int, detail: str, part: float) -> None:
+        """Show how far a measurement has come: the part of it that is done, from 0 to 1."""
+        text = f"{step.label}: measure {detail}"
+        self._bar.update(self._task, description=text, completed=self._done + part * weight)
 
 
 def line(row: Row) -> str:

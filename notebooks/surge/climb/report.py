@@ -1,4 +1,4 @@
-"""The report of a climb: one HTML file that needs nothing else, for a phone, a desk or paper."""
+"""The report of a climb: one self-contained HTML file, for a phone, a desk or paper."""
 
 import os
 from base64 import b64encode
@@ -21,17 +21,17 @@ from surge.results.rows import Comparison, Row
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure in every theme and shape, with what stands for it where it cannot be seen."""
+    """A figure in every theme and shape, with its alt text and its data as a table."""
 
     title: str
     alt: str
     data: Table
     sources: dict[str, str]
-    """By theme and shape, such as `dark wide`."""
+    """Data URLs by theme and shape, such as `dark wide`."""
 
 
 def write(rows: Sequence[Row], path: Path) -> Path:
-    """Write the report of these rows; links to chapters are relative to where it lies."""
+    """Write the report of these rows; links to chapters are relative to its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(rows, path.parent), encoding="utf-8")
     return path
@@ -72,9 +72,9 @@ def page(rows: Sequence[Row], folder: Path) -> str:
 
 
 def best(measured: Sequence[Comparison]) -> Comparison | None:
-    """The comparison to open with: the largest step that the instrument could see."""
-    seen = [(row.ratio.throughput.median, row) for row in measured if row.ratio]
-    faster = [(times, row) for times, row in seen if row.verdict == "faster"]
+    """The comparison for the title: the largest step with the verdict *faster*."""
+    ratios = [(row.ratio.throughput.median, row) for row in measured if row.ratio]
+    faster = [(times, row) for times, row in ratios if row.verdict == "faster"]
     return max(faster, key=lambda found: found[0])[1] if faster else None
 
 
@@ -87,24 +87,24 @@ def picture(rows: Sequence[Row], workload: str) -> Picture:
         alt=figures.alt_ladder(rows, workload),
         data=figures.data_ladder(rows, workload),
         sources={
-            f"{name} {shape}": embedded(svg(figures.ladder(rows, workload, theme, shape)))
+            f"{name} {shape}": data_url(svg(figures.ladder(rows, workload, theme, shape)))
             for name, theme in themes.items()
             for shape in shapes
         },
     )
 
 
-def embedded(image: str) -> str:
-    """The image as an address that holds it."""
+def data_url(image: str) -> str:
+    """A URL that holds an SVG image."""
     return "data:image/svg+xml;base64," + b64encode(image.encode()).decode()
 
 
 def chapter(step: Step) -> str | None:
-    """The step's chapter, when it is written."""
+    """The path of the step's chapter; None when there is none."""
     path = f"chapters/{step.label.replace(' ', '-')}.md"
     return path if (ROOT / path).exists() else None
 
 
 def runs(latest: Sequence[Row]) -> list[Row]:
-    """One row for every machine and commit that the rows come from."""
+    """One row for each machine and commit."""
     return list({(row.machine.model_dump_json(), row.commit): row for row in latest}.values())

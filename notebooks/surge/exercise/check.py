@@ -1,4 +1,4 @@
-"""The reader's turn: a starter to change, a check that teaches, and hints one at a time."""
+"""An exercise: a starter to change, a check that says what to read, and hints one at a time."""
 
 import json
 import time
@@ -21,24 +21,24 @@ from surge.run import workspace
 CONTRACT_CHAPTER = "chapters/00-before-you-climb.md#one-contract-for-all"
 
 
-def folder(checkpoint: Checkpoint) -> Path:
-    """Where the reader works on a checkpoint."""
+def work_directory(checkpoint: Checkpoint) -> Path:
+    """The folder in which the reader works on a checkpoint."""
     return workspace.WORK / f"{checkpoint.number:02d}"
 
 
-def existing(directory: Path) -> Path:
-    """The folder, if it is there.
+def require_directory(directory: Path) -> Path:
+    """The absolute path of a folder.
 
     Raises:
-        StackError: it is not.
+        StackError: there is no such folder.
     """
     if not directory.is_dir():
         raise StackError(f"There is no folder {directory}. Make it with `surge start NN`.")
     return directory.resolve()
 
 
-def start(checkpoint: Checkpoint, *, fresh: bool) -> Path:
-    """Copy the step below to the reader's folder.
+def create_starter(checkpoint: Checkpoint, *, fresh: bool) -> Path:
+    """Copy the step below to the reader's folder, as the code to start from.
 
     Raises:
         StackError: the folder exists and `fresh` is not asked for, or there is no step below.
@@ -49,7 +49,7 @@ def start(checkpoint: Checkpoint, *, fresh: bool) -> Path:
             f"{checkpoint.label} is where the climb begins: there is no step below to start from. "
             "Try `surge start 02`."
         )
-    target = folder(checkpoint)
+    target = work_directory(checkpoint)
     if target.exists():
         if not fresh:
             raise StackError(
@@ -64,7 +64,7 @@ def start(checkpoint: Checkpoint, *, fresh: bool) -> Path:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing a check looked at. `lesson` is where the chapter explains it."""
+    """The outcome of one part of a check; `lesson` is the place in a chapter that explains it."""
 
     name: str
     ok: bool
@@ -73,20 +73,20 @@ class Finding:
     lesson: str
 
 
-def check(checkpoint: Checkpoint, directory: Path | None) -> Iterator[Finding]:
-    """Prove the contract, then count the claims in order; ends after the first failure.
+def run_checks(checkpoint: Checkpoint, directory: Path | None) -> Iterator[Finding]:
+    """Run the contract suite, then count the claims in order; ends after the first failure.
 
     Args:
-        checkpoint: whose claims.
+        checkpoint: the checkpoint whose claims are counted.
         directory: the reader's code; None checks the checkpoint itself.
     """
-    proof = contract.prove(checkpoint, directory, stop_at_first=True)
-    for failure in proof.failures:
+    result = contract.run_suite(checkpoint, directory, stop_at_first=True)
+    for failure in result.failures:
         yield Finding(
             failure.test, False, "the contract's answer", failure.message, CONTRACT_CHAPTER
         )
         return
-    yield Finding("the contract", True, "every promise kept", f"{proof.row.passed} kept", "")
+    yield Finding("the contract", True, "every promise kept", f"{result.row.passed} kept", "")
     for row in counters.claims(checkpoint, directory):
         found = f"{row.counter} = {counted(row.value)}"
         yield Finding(row.name, row.holds, f"{row.counter} {row.expected}", found, row.because)
@@ -94,13 +94,13 @@ def check(checkpoint: Checkpoint, directory: Path | None) -> Iterator[Finding]:
             return
 
 
-def report(checkpoint: Checkpoint, directory: Path | None, console: Console, as_json: bool) -> bool:
-    """Run a check and show every finding as it comes; returns whether all went well."""
+def check(checkpoint: Checkpoint, directory: Path | None, console: Console, as_json: bool) -> bool:
+    """Check a version and print every finding as it comes; returns whether all of it passed."""
     findings = []
-    for finding in check(checkpoint, directory):
+    for finding in run_checks(checkpoint, directory):
         findings.append(finding)
         if not as_json:
-            show(finding, console)
+            print_finding(finding, console)
     passed = all(finding.ok for finding in findings)
     if as_json:
         document = {"passed": passed, "findings": [asdict(finding) for finding in findings]}
@@ -110,8 +110,8 @@ def report(checkpoint: Checkpoint, directory: Path | None, console: Console, as_
     return passed
 
 
-def show(finding: Finding, console: Console) -> None:
-    """One finding on the screen; a failure says what was expected, what came, and where to read."""
+def print_finding(finding: Finding, console: Console) -> None:
+    """Print a finding; of a failure also what was expected and found, and where to read on."""
     if finding.ok:
         console.print(f"[green]✓[/] {escape(finding.name)} [dim]({escape(finding.found)})[/]")
         return
@@ -123,20 +123,20 @@ def show(finding: Finding, console: Console) -> None:
 
 def watch(checkpoint: Checkpoint, directory: Path, console: Console) -> None:
     """Check again on every save, until Ctrl-C."""
-    ours = watchfiles.PythonFilter(extra_extensions=[".sql", ".toml", ".template"])
-    saves = watchfiles.watch(directory, watch_filter=ours, rust_timeout=100, yield_on_timeout=True)
-    next(saves)  # it watches from here on: what is saved during the first check is not lost
+    files = watchfiles.PythonFilter(extra_extensions=[".sql", ".toml", ".template"])
+    saves = watchfiles.watch(directory, watch_filter=files, rust_timeout=100, yield_on_timeout=True)
+    next(saves)  # starts to watch: a save during the first check is not missed
     for saved in chain([None], filter(None, saves)):
         if saved:
             console.rule(time.strftime("%H:%M:%S"))
         try:
-            report(checkpoint, directory, console, as_json=False)
-        except StackError as error:  # half-saved code need not end the watch
+            check(checkpoint, directory, console, as_json=False)
+        except StackError as error:  # code that does not start yet must not end the watch
             console.print(str(error), style="red", markup=False)
 
 
 def next_hint(checkpoint: Checkpoint, revealed: int) -> str:
-    """The hint after the `revealed` ones.
+    """The next hint, when `revealed` of them have been shown.
 
     Raises:
         StackError: there are no more.

@@ -16,8 +16,8 @@ from stack.processes.reaper import RUN_VARIABLE
 from stack.system import System
 from surge.results.rows import Contract
 
-ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_timeout"}
-"""No plugins but the one it needs: the others take a second or two to load."""
+PYTEST_SETTINGS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_timeout"}
+"""Load only the plugin that the suite needs: the others take a second or two."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,22 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What the suite found."""
+class SuiteResult:
+    """The result of a run of the suite."""
 
     row: Contract
     failures: list[Failure]
 
 
-def prove(
+def run_suite(
     checkpoint: Checkpoint, directory: Path | None = None, *, stop_at_first: bool = False
-) -> Proof:
+) -> SuiteResult:
     """Start the checkpoint on the tiny dataset and run `tests/contract` against it.
 
     Args:
-        checkpoint: which contract holder.
-        directory: the reader's code, instead of the checkpoint's own.
-        stop_at_first: end at the first failure.
+        checkpoint: the checkpoint.
+        directory: the reader's code, to run instead of the checkpoint's own.
+        stop_at_first: stop at the first failure.
 
     Raises:
         StackError: the service did not start, or the suite itself could not run.
@@ -58,8 +58,8 @@ def prove(
         command = [sys.executable, "-m", "pytest", "tests/contract", "-q", "-p", "no:cacheprovider"]
         command += [f"--junitxml={report}", "-o", "addopts=", *(["-x"] if stop_at_first else [])]
         targets = {"SURGE_TARGET": system.url, "SURGE_PARTNERS": system.partners_url}
-        # The variable lets the run's reaper end the suite, too, if we are killed.
-        environment = {**os.environ, **targets, **ALONE, RUN_VARIABLE: system.run.id}
+        # If this process is killed, the run's keeper ends the suite, too: it looks for this mark.
+        environment = {**os.environ, **targets, **PYTEST_SETTINGS, RUN_VARIABLE: system.run.id}
         result = subprocess.run(
             command,
             cwd=ROOT,
@@ -85,4 +85,4 @@ def prove(
         failed=len(failures),
         seconds=round(time.monotonic() - started, 1),
     )
-    return Proof(row, failures)
+    return SuiteResult(row, failures)

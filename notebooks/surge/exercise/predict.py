@@ -1,4 +1,4 @@
-"""Predictions: the reader's answer first, then the truth from the reader's own machine."""
+"""Predictions: the reader answers first, and then compares with the results of this machine."""
 
 from stack.checkpoint import Checkpoint, Prediction, previous
 from surge.measure.cost import cost
@@ -6,11 +6,11 @@ from surge.results.rows import ClaimRow, Comparison, Row
 
 
 def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> float | None:
-    """What the newest row says about a prediction, or None when nothing was measured yet.
+    """The true answer from the newest row that has it, or None when nothing was measured yet.
 
     `truth` in `checkpoint.toml` names a counter of one of the step's claims (`sql.statements`, or
-    `fields.http.bytes` where claims on several workloads have it), or a workload and what was
-    measured of it against the step below: `offers.p99` (ms), `offers.throughput` (requests/s),
+    `fields.http.bytes` where claims on several workloads have it), or a workload and a metric of
+    its comparison with the step below: `offers.p99` (ms), `offers.throughput` (requests/s),
     `offers.cost` (CPU ms a request), `offers.ratio`.
     """
     below = previous(checkpoint)
@@ -23,14 +23,14 @@ def truth(checkpoint: Checkpoint, prediction: Prediction, rows: list[Row]) -> fl
             ):
                 return row.value
             case Comparison() if (row.a, row.b) == neighbours and not row.rejected:
-                value = measured(row, prediction.truth)
+                value = metric_of(row, prediction.truth)
                 if value is not None:
                     return value
     return None
 
 
-def measured(row: Comparison, name: str) -> float | None:
-    """One number of a comparison by its name, or None when it has no such number."""
+def metric_of(row: Comparison, name: str) -> float | None:
+    """A metric of a comparison, such as `offers.p99`; None when it has none of that name."""
     workload, _, metric = name.rpartition(".")
     if workload != row.workload:
         return None

@@ -1,4 +1,4 @@
-"""The reader's own progress, by checkpoint name, so that renumbering never strands it."""
+"""The reader's progress, stored by the names of the checkpoints, which outlive their numbers."""
 
 from pydantic import BaseModel, ValidationError
 
@@ -8,25 +8,25 @@ from stack.paths import STATE
 FILE = STATE / "progress.json"
 
 
-class Step(BaseModel):
-    """How far the reader is with one checkpoint."""
+class StepProgress(BaseModel):
+    """The reader's progress with one checkpoint."""
 
     hints: int = 0
     predictions: dict[str, float] = {}
-    """The question's truth, such as `offers.p99`, and the reader's answer."""
+    """The reader's answers by the `truth` of their question, such as `offers.p99`."""
 
 
 class Progress(BaseModel):
-    """How far the reader is with all of them."""
+    """The reader's progress with all checkpoints."""
 
-    steps: dict[str, Step] = {}
+    steps: dict[str, StepProgress] = {}
 
-    def step(self, name: str) -> Step:
-        """The reader's step of this name; a new one when there is none yet."""
-        return self.steps.setdefault(name, Step())
+    def step(self, name: str) -> StepProgress:
+        """The progress with a step; a new one when there is none yet."""
+        return self.steps.setdefault(name, StepProgress())
 
     def save(self) -> None:
-        """Write the file whole or not at all."""
+        """Replace the file atomically."""
         FILE.parent.mkdir(exist_ok=True)
         scratch = FILE.with_suffix(".new")
         scratch.write_text(self.model_dump_json(indent=2))
@@ -34,7 +34,7 @@ class Progress(BaseModel):
 
 
 def load() -> Progress:
-    """Read the progress; none yet is an empty one.
+    """Read the progress; empty when there is no file yet.
 
     Raises:
         StackError: the file is broken.

@@ -18,6 +18,7 @@ GET whose body differs rejects the run.
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stack.checkpoint import Checkpoint
@@ -25,7 +26,7 @@ from stack.paths import ROOT
 from stack.seed.data import Size
 from stack.system import System
 from surge.load.generator import LoadGenerator
-from surge.load.workloads import workload
+from surge.load.workloads import Workload, workload
 from surge.measure.arms import Side, running
 from surge.measure.samples import SampleSet, Schedule
 from surge.measure.verdict import compare_samples
@@ -40,6 +41,25 @@ SCHEDULES: dict[Effort, Schedule] = {
 }
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a comparison is made with. The usual is for measuring; a dry run makes do with less."""
+
+    system: type[System] = System
+    schedule: Schedule | None = None
+    """In place of the schedule of the effort."""
+    connections: int | None = None
+    """In place of each workload's own number."""
+
+    def workload(self, name: str) -> Workload:
+        """The workload of this name, with as many connections as are wanted."""
+        found = workload(name)
+        return replace(found, connections=self.connections or found.connections)
+
+
+USUAL = Setup()
+
+
 def compare(
     a: Checkpoint,
     b: Checkpoint,
@@ -49,9 +69,13 @@ def compare(
     directory: Path | None = None,
     size: Size = "full",
     progress: Progress = lambda what, part: None,
+    setup: Setup = USUAL,
 ) -> Comparison:
     """Compare two checkpoints on one workload."""
-    return compare_many(a, b, [name], effort, directory=directory, size=size, progress=progress)[0]
+    [row] = compare_many(
+        a, b, [name], effort, directory=directory, size=size, progress=progress, setup=setup
+    )
+    return row
 
 
 def compare_many(
@@ -63,6 +87,7 @@ def compare_many(
     directory: Path | None = None,
     size: Size = "full",
     progress: Progress = lambda what, part: None,
+    setup: Setup = USUAL,
 ) -> list[Comparison]:
     """Compare two checkpoints on several workloads that share the starts.
 
@@ -74,9 +99,10 @@ def compare_many(
         directory: B's code, where it is not the checkpoint's own.
         size: the dataset.
         progress: called before each piece of work.
+        setup: what else it is made with.
     """
-    schedule = SCHEDULES[effort]
-    sample_sets = [SampleSet(workload(name)) for name in names]
+    schedule = setup.schedule or SCHEDULES[effort]
+    sample_sets = [SampleSet(setup.workload(name)) for name in names]
     with LoadGenerator() as one, LoadGenerator() as other:
         for start in range(schedule.max_starts):
             may_end = start >= schedule.min_starts
@@ -84,8 +110,8 @@ def compare_many(
             if not undecided:
                 break
             systems: dict[Side, System] = {
-                "a": System(a, size=size),
-                "b": System(b, directory, size=size),
+                "a": setup.system(a, size=size),
+                "b": setup.system(b, directory, size=size),
             }
             if start % 2:
                 systems = dict(reversed(systems.items()))

@@ -1,6 +1,6 @@
-"""Figures made from rows, each with its alt text and the table of its data.
+"""Figures drawn from rows, each with its alt text and the table of its data.
 
-`wide` puts panels side by side, `tall` stacks them for a phone. Nothing is said by colour alone.
+`wide` puts panels side by side, `tall` stacks them for a phone. Colour alone says nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,17 @@ from surge.measure import ladder as ladders
 from surge.measure.cost import cost
 from surge.measure.ladder import Point
 from surge.measure.pairs import each_pair
-from surge.present.themes import LIGHT, STYLE, Theme, label, lines, name, plain, round_ticks, sheet
+from surge.present.themes import (
+    LIGHT,
+    STYLE,
+    Theme,
+    label_rows,
+    label_value,
+    new_figure,
+    round_ticks,
+    set_titles,
+    style_axes,
+)
 from surge.results.percentiles import (
     LatencyHistogram,
     histogram_percentile,
@@ -31,34 +41,32 @@ Shape = Literal["wide", "tall"]
 Table = list[list[str]]
 """A header, then lines."""
 Answers = Mapping[str, LatencyHistogram]
-"""Whose answers, and how long they took."""
+"""How long the answers took, by the label of the step that gave them."""
 
-TALL = 4.0
-"""Inches across for a phone."""
-ROW = 0.42
-"""Inches for a line of a figure."""
-LEGEND = 0.3
-"""And for one of its legend."""
+PHONE_WIDTH = 4.0
+ROW_HEIGHT = 0.42
+LEGEND_HEIGHT = 0.3
+"""In inches, as the sizes of all figures are."""
 PERCENTILES = [50.0, 90.0, 99.0, 99.9]
 
 
 def ladder(
     rows: Sequence[Row], workload: str, theme: Theme = LIGHT, shape: Shape = "wide"
 ) -> Figure:
-    """Every checkpoint on one workload: capacity, p99, what a request costs each tier."""
+    """Every checkpoint on one workload: capacity, p99, and the CPU cost of a request by tier."""
     points = ladders.points(rows, workload)
     panels: list[Callable[[Axes, list[Point], Theme], None]] = [_capacity, _waits, _costs]
-    height = ROW * len(points) + 1
+    height = ROW_HEIGHT * len(points) + 1
     with mpl.rc_context(STYLE):
         if shape == "wide":
-            figure = sheet(10.4, height + LEGEND, theme)
+            figure = new_figure(10.4, height + LEGEND_HEIGHT, theme)
             axes = figure.subplots(1, 3, sharey=True)
         else:
-            figure = sheet(TALL, 3 * height + 2 * LEGEND, theme)
+            figure = new_figure(PHONE_WIDTH, 3 * height + 2 * LEGEND_HEIGHT, theme)
             axes = figure.subplots(3, 1)
         for ax, draw in zip(axes, panels, strict=True):
-            plain(ax, theme)
-            lines(ax, [point.label for point in points], theme)
+            style_axes(ax, theme)
+            label_rows(ax, [point.label for point in points], theme)
             draw(ax, points, theme)
         figure.legend(
             loc="outside lower right",  # below the last panel, where it covers nothing
@@ -110,9 +118,9 @@ def comparison(row: Comparison, theme: Theme = LIGHT, shape: Shape = "wide") -> 
     measured = _ratios(row)
     title = f"{row.b} against {row.a} on {row.workload}: {verdict(row)}"
     with mpl.rc_context(STYLE):
-        figure = sheet(7.2 if shape == "wide" else TALL, 2.8, theme)
+        figure = new_figure(7.2 if shape == "wide" else PHONE_WIDTH, 2.8, theme)
         ax = figure.subplots()
-        plain(ax, theme)
+        style_axes(ax, theme)
         _ratio_axis(ax, [value for _, pairs, _ in measured for value in pairs])
         ax.axvspan(1 / INDIFFERENCE, INDIFFERENCE, color=theme.faint, linewidth=0)
         ax.axvline(1, color=theme.muted, linewidth=1)
@@ -121,8 +129,8 @@ def comparison(row: Comparison, theme: Theme = LIGHT, shape: Shape = "wide") -> 
             said = ratio(interval, row.at_least and what == "throughput")
             beside = ax.get_yaxis_transform()
             ax.text(1.03, place, said, transform=beside, color=theme.ink, va="center")
-        lines(ax, [what for what, _, _ in measured], theme)
-        name(ax, "", f"right of 1x, {row.b} is better", theme)
+        label_rows(ax, [what for what, _, _ in measured], theme)
+        set_titles(ax, "", f"right of 1x, {row.b} is better", theme)
         figure.suptitle(
             fill(title, 66 if shape == "wide" else 36),
             x=0.02,
@@ -154,42 +162,42 @@ def data_comparison(row: Comparison) -> Table:
 
 
 def latency(answers: Answers, theme: Theme = LIGHT, shape: Shape = "wide") -> Figure:
-    """How long which share of the answers took, one line for each of `answers`."""
+    """The latency by percentile, one line for each of `answers`."""
     with mpl.rc_context(STYLE):
-        figure = sheet(7.2 if shape == "wide" else TALL, 3.4, theme)
+        figure = new_figure(7.2 if shape == "wide" else PHONE_WIDTH, 3.4, theme)
         ax = figure.subplots()
-        plain(ax, theme)
+        style_axes(ax, theme)
         ax.grid(axis="y", color=theme.faint, linewidth=1)
         ax.set_yscale("log")
         colours = [theme.old, theme.new, *theme.tiers.values()]
-        for (who, waits), colour, dash in zip(
+        for (label, waits), colour, dash in zip(
             answers.items(), colours, ["--", "-", ":", "-."], strict=False
         ):
             x, y = percentile_curve(waits)
             ax.plot(x, y, dash, color=colour, linewidth=2.2)
-            ax.annotate(f" {who}", (x[-1], y[-1]), color=colour, va="center", fontweight="bold")
+            ax.annotate(f" {label}", (x[-1], y[-1]), color=colour, va="center", fontweight="bold")
         ax.set_xticks([nines(p) for p in PERCENTILES], [f"{p:g} %" for p in PERCENTILES])
         round_ticks(ax.yaxis, ax.get_ylim())
-        name(ax, "Milliseconds to an answer", "so many answers came within that time", theme)
+        set_titles(ax, "Milliseconds to an answer", "so many answers came within that time", theme)
     return figure
 
 
 def alt_latency(answers: Answers) -> str:
     """The latency figure in words."""
     return " ".join(
-        f"{who}: half of the answers within {_said(waits, 50)} ms, 99 % within "
-        f"{_said(waits, 99)} ms."
-        for who, waits in answers.items()
+        f"{label}: half of the answers within {_milliseconds(waits, 50)} ms, 99 % within "
+        f"{_milliseconds(waits, 99)} ms."
+        for label, waits in answers.items()
     )
 
 
-def _said(waits: LatencyHistogram, percent: float) -> str:
+def _milliseconds(waits: LatencyHistogram, percent: float) -> str:
     return number(histogram_percentile(waits, percent) or 0)
 
 
 def _capacity(ax: Axes, points: list[Point], theme: Theme) -> None:
     _dots(ax, [point.throughput for point in points], [_step(point) for point in points], theme)
-    name(ax, "Requests a second", "more is better →", theme)
+    set_titles(ax, "Requests a second", "more is better →", theme)
 
 
 def _costs(ax: Axes, points: list[Point], theme: Theme) -> None:
@@ -200,32 +208,32 @@ def _costs(ax: Axes, points: list[Point], theme: Theme) -> None:
         ax.barh(range(len(points)), widths, 0.62, left, color=colour, edgecolor=edge, label=tier)
         left = [x + width for x, width in zip(left, widths, strict=True)]
     for place, total in enumerate(left):
-        label(ax, (total, place), number(total), theme)
+        label_value(ax, (total, place), number(total), theme)
     ax.set_xlim(0, max(left) * 1.25)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    name(ax, "CPU ms a request, by tier", "← less is better", theme)
+    set_titles(ax, "CPU ms a request, by tier", "← less is better", theme)
 
 
 def _waits(ax: Axes, points: list[Point], theme: Theme) -> None:
     _dots(ax, [point.p99_ms for point in points], [""] * len(points), theme)
-    name(ax, "99th percentile, ms", "← less is better", theme)
+    set_titles(ax, "99th percentile, ms", "← less is better", theme)
 
 
 def _dots(ax: Axes, values: list[float], notes: list[str], theme: Theme) -> None:
-    """A dot a line, on a scale where equal steps are equal ratios."""
+    """A dot for each row, on a logarithmic scale."""
     ax.set_xscale("log")
     ax.plot(values, range(len(values)), color=theme.muted, linewidth=1)
     ax.plot(values, range(len(values)), "o", color=theme.new, markersize=8)
     for place, (value, note) in enumerate(zip(values, notes, strict=True)):
-        label(ax, (value, place), f"{number(value)}{note}", theme)
+        label_value(ax, (value, place), f"{number(value)}{note}", theme)
     low, high = min(values) / 1.4, max(values) * 1.4
     ax.set_xlim(low, high * (high / low) ** 0.6)  # room for the label of the rightmost dot
     round_ticks(ax.xaxis, ax.get_xlim())
 
 
 def _step(point: Point) -> str:
-    """How the point compares with the one before it, briefly."""
+    """The comparison with the point before, briefly."""
     if point.step is None or point.step.ratio is None:
         return ""
     sign = {"cannot tell": "≈ "}.get(point.step.verdict, "≥ " if point.step.at_least else "")
@@ -239,7 +247,7 @@ def _tiers(points: list[Point]) -> list[str]:
 
 
 def _ratios(row: Comparison) -> list[tuple[str, list[float], Interval]]:
-    """What was compared: its name, the ratio of every pair, and their interval."""
+    """Each quantity compared: its name, the ratio of every pair, and their interval."""
     if row.ratio is None:
         return []
     pairs = each_pair(row.samples)

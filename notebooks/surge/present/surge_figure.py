@@ -9,46 +9,54 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from surge.crowd.timeline import Timeline, Window
-from surge.present.figures import TALL, Shape, Table
-from surge.present.themes import LIGHT, STYLE, Theme, name, plain, round_ticks, sheet
+from surge.present.figures import PHONE_WIDTH, Shape, Table
+from surge.present.themes import (
+    LIGHT,
+    STYLE,
+    Theme,
+    new_figure,
+    round_ticks,
+    set_titles,
+    style_axes,
+)
 from surge.results.wording import number
 
 Surges = Mapping[str, Timeline]
-"""Which steps met the same surge, and what happened there."""
+"""What happened in the same surge, by the label of the step that met it."""
 
-PANEL = 1.9
-"""Inches high for a quantity."""
-COLUMN = 5.0
-"""Inches across for a step, where there is room."""
-PIECES = 60
-"""At most so many pieces of time."""
+PANEL_HEIGHT = 1.9
+"""Inches for a quantity."""
+COLUMN_WIDTH = 5.0
+"""Inches for a step, in the wide shape."""
+MAX_PIECES = 60
+"""The surge is cut into at most so many pieces of time."""
 
 
 def surge(surges: Surges, theme: Theme = LIGHT, shape: Shape = "wide") -> Figure:
-    """A panel for every quantity and step, a quantity at one scale; the surge is shaded."""
+    """A panel for every quantity and step, with one scale for a quantity; the surge is shaded."""
     steps = len(surges)
     columns = steps if shape == "wide" else 1
     rows = len(PANELS) * steps // columns
     with mpl.rc_context(STYLE):
-        across = columns * COLUMN if shape == "wide" else TALL
-        figure = sheet(across, rows * PANEL + 0.4, theme)
+        across = columns * COLUMN_WIDTH if shape == "wide" else PHONE_WIDTH
+        figure = new_figure(across, rows * PANEL_HEIGHT + 0.4, theme)
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for place, (quantity, (below, draw)) in enumerate(PANELS.items()):
             beside = axes[place * steps : (place + 1) * steps]
-            for ax, (who, timeline) in zip(beside, surges.items(), strict=True):
+            for ax, (label, timeline) in zip(beside, surges.items(), strict=True):
                 if ax is not beside[0]:
                     ax.sharey(beside[0])
                 _time(ax, timeline, theme)
-                step = ceil(timeline.seconds / PIECES)
+                step = ceil(timeline.seconds / MAX_PIECES)
                 draw(ax, timeline.windows(0, timeline.seconds, step), theme)
                 last = ax in axes[-columns:]
-                name(ax, f"{who}: {quantity}", _shaded(timeline) if last else below, theme)
+                set_titles(ax, f"{label}: {quantity}", _shaded(timeline) if last else below, theme)
     return figure
 
 
 def alt_surge(surges: Surges) -> str:
     """The surge figure in words."""
-    return " ".join(f"{who}: {_told(timeline)}." for who, timeline in surges.items())
+    return " ".join(f"{label}: {_in_words(timeline)}." for label, timeline in surges.items())
 
 
 def data_surge(surges: Surges) -> Table:
@@ -56,23 +64,23 @@ def data_surge(surges: Surges) -> Table:
     header = ["", "phase", "shoppers", "requests", "failed", "answers a second", "p50 ms"]
     body = [
         [
-            *(who, phase.name, number(phase.shoppers), number(met.requests), number(met.failed)),
-            *(number(met.answered), _said(met.p50), _said(met.p99)),
+            *(label, phase.name, number(phase.shoppers), number(met.requests), number(met.failed)),
+            *(number(met.answered), _milliseconds(met.p50), _milliseconds(met.p99)),
         ]
-        for who, timeline in surges.items()
+        for label, timeline in surges.items()
         for phase, met in timeline.by_phase()
     ]
     return [[*header, "p99 ms"], *body]
 
 
-def _said(wait: float | None) -> str:
+def _milliseconds(wait: float | None) -> str:
     return "-" if wait is None else number(round(wait))
 
 
-def _told(timeline: Timeline) -> str:
+def _in_words(timeline: Timeline) -> str:
     return "; ".join(
         f"{phase.title}: {number(met.answered)} answers a second, "
-        f"99 % of the waits within {_said(met.p99)} ms, {met.failed:,} of {met.requests:,} "
+        f"99 % of the waits within {_milliseconds(met.p99)} ms, {met.failed:,} of {met.requests:,} "
         "requests failed"
         for phase, met in timeline.by_phase()
     )
@@ -80,7 +88,7 @@ def _told(timeline: Timeline) -> str:
 
 def _time(ax: Axes, timeline: Timeline, theme: Theme) -> None:
     """Seconds from left to right, those of the surge shaded."""
-    plain(ax, theme)
+    style_axes(ax, theme)
     ax.grid(axis="y", color=theme.faint, linewidth=1)
     _, high, _ = timeline.phases
     ax.axvspan(high.begins, high.ends, color=theme.faint, alpha=0.6, linewidth=0)
@@ -98,7 +106,7 @@ def _answered(ax: Axes, pieces: Sequence[Window], theme: Theme) -> None:
 
 
 def _waits(ax: Axes, pieces: Sequence[Window], theme: Theme) -> None:
-    """A dot at the median, a bar up to the 99th percentile; nothing where nobody asked."""
+    """A dot at the median, a bar up to the 99th percentile; nothing where no request was sent."""
     asked = [
         ((piece.begins + piece.ends) / 2, piece.p50, piece.p99)
         for piece in pieces
@@ -128,7 +136,7 @@ def _blocks(ax: Axes, pieces: Sequence[Window], values: list[float], colour: str
 
 PANELS: dict[str, tuple[str, Callable[[Axes, Sequence[Window], Theme], None]]] = {
     "good answers a second": ("", _answered),
-    "wait in ms": ("dot: p50, bar: to p99; no dot: nobody asked", _waits),
+    "wait in ms": ("dot: p50, bar: to p99; no dot: no request", _waits),
     "failed requests a second": ("", _failed),
 }
-"""What is drawn, from the top down, and what is said below it."""
+"""The panels from the top down: the title, the note below, and the function that draws it."""

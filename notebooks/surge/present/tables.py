@@ -18,9 +18,9 @@ from surge.results.rows import Comparison, Row, Tiers
 from surge.results.wording import marked, number, ratio, sentence, verdict
 
 WIDE = 120
-"""Columns from which a terminal has room for the change beside the numbers."""
+"""A terminal with so many columns has room for the change beside the numbers."""
 LINES = 15
-"""A surge is cut into about so many."""
+"""A surge is cut into about so many lines."""
 
 STYLES = {
     "faster": "green",
@@ -37,7 +37,7 @@ class Ladder:
     rows: Sequence[Row]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Give the change a column where there is room; else the step's title stands for it."""
+        """Show the change in a column where there is room, else the title below the label."""
         wide = options.max_width >= WIDE
         table = _table("step", "the change") if wide else _table("step")
         table.add_column("proved", no_wrap=True)
@@ -94,7 +94,7 @@ def comparison(row: Comparison) -> RenderableType:
 
 
 def crowd(outcome: Outcome) -> RenderableType:
-    """What a crowd of shoppers met."""
+    """The results of a crowd of shoppers, request by request."""
     table = _table("request")
     for name in ("requests", "failed", "a second", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -123,7 +123,7 @@ def surge(timeline: Timeline) -> RenderableType:
             table.add_row(f"  {piece.begins}-{piece.ends}", *_window(piece), end_section=last)
     note = (
         "A request, its failure and its wait stand where it was asked, an answer where it came. "
-        f"Who waited {PATIENCE} s gave up."
+        f"A shopper gives up after {PATIENCE} s."
     )
     return Group(table, Text(note, "dim"))
 

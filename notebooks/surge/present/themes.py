@@ -1,4 +1,4 @@
-"""How figures look, in light and in dark, and how they become files."""
+"""The look of figures, in light and in dark, and their export as files."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,19 @@ from surge.results.wording import number
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours: text stands apart from its background by 4.5 to 1, everything else by 3 to 1."""
+    """Colours: the contrast with the background is at least 4.5 to 1 for text, 3 to 1 for marks."""
 
     paper: str
     ink: str
     muted: str
     faint: str
-    """For lines that carry no meaning."""
+    """For lines without a meaning."""
     old: str
     new: str
     tiers: Mapping[str, str]
 
 
-# After Okabe and Ito: told apart with every kind of colour blindness, and in grey by lightness.
+# After Okabe and Ito: they differ with every kind of colour blindness, and in lightness.
 LIGHT = Theme(
     paper="#ffffff",
     ink="#1a2027",
@@ -63,7 +63,7 @@ DARK = Theme(
 )
 
 FONT = "DejaVu Sans"
-"""Comes with matplotlib: a figure is the same on every machine. Wide, so other fonts fit too."""
+"""Comes with matplotlib, so a figure is the same on every machine. Wide, so other fonts fit."""
 
 STYLE: Any = {
     "font.family": FONT,
@@ -85,44 +85,44 @@ TICKS: dict[float, list[float]] = {
     }.items()
 }
 TICKS[inf] = [10.0**power for power in range(-4, 9, 2)]
-"""Round numbers for a scale whose ends differ by less than so many times."""
+"""Round numbers for a scale whose ends differ by less than such a factor."""
 
 
-def sheet(width: float, height: float, theme: Theme) -> Figure:
-    """An empty figure of so many inches."""
+def new_figure(width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure, so many inches wide and high."""
     air = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     return Figure((width, height), layout=air, facecolor=theme.paper)
 
 
-def plain(ax: Axes, theme: Theme) -> None:
-    """Take away the frame; leave the lines that help to read a value."""
+def style_axes(ax: Axes, theme: Theme) -> None:
+    """Remove the frame; leave the grid lines that help to read a value."""
     ax.set_facecolor(theme.paper)
     ax.spines[:].set_visible(False)
     ax.grid(axis="x", color=theme.faint, linewidth=1)
     ax.tick_params(colors=theme.muted, labelsize=9)
 
 
-def name(ax: Axes, title: str, below: str, theme: Theme) -> None:
-    """Say above what is shown, and below how to read it."""
+def set_titles(ax: Axes, title: str, below: str, theme: Theme) -> None:
+    """Put what is shown above the axes, and how to read it below."""
     ax.set_title(title, loc="left", pad=9, color=theme.ink, fontsize=10.5, fontweight="bold")
     ax.set_xlabel(below, color=theme.muted, fontsize=9)
 
 
-def lines(ax: Axes, labels: Sequence[str], theme: Theme) -> None:
-    """Give each label a line, from the top down."""
+def label_rows(ax: Axes, labels: Sequence[str], theme: Theme) -> None:
+    """Give each label a row, from the top down."""
     ax.set_yticks(range(len(labels)), labels)
     ax.tick_params(axis="y", colors=theme.ink, labelsize=10)
     ax.set_ylim(len(labels) - 0.5, -0.6)
 
 
-def label(ax: Axes, at: tuple[float, float], said: str, theme: Theme) -> None:
+def label_value(ax: Axes, at: tuple[float, float], value: str, theme: Theme) -> None:
     """Write a value beside its mark."""
-    text = ax.annotate(said, at, (9, 0), textcoords="offset points", va="center", color=theme.ink)
+    text = ax.annotate(value, at, (9, 0), textcoords="offset points", va="center", color=theme.ink)
     text.set_bbox({"facecolor": theme.paper, "edgecolor": "none", "pad": 1})
 
 
 def round_ticks(axis: Axis, ends: tuple[float, float], unit: str = "") -> None:
-    """Few ticks, at round numbers, on a scale where equal steps are equal ratios."""
+    """A few ticks at round numbers, on a logarithmic scale."""
     low, high = ends
     ticks = next(ticks for most, ticks in TICKS.items() if high / low < most)
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
@@ -131,7 +131,7 @@ def round_ticks(axis: Axis, ends: tuple[float, float], unit: str = "") -> None:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an SVG document, its words in the reader's own font."""
+    """The figure as an SVG document; its text is in the reader's own font."""
     return (
         _saved(figure, "svg", {"Date": None}).decode().replace(f"'{FONT}'", "system-ui, sans-serif")
     )

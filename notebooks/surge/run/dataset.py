@@ -1,4 +1,4 @@
-"""Builds the dataset with a progress bar, the first time; afterwards does nothing."""
+"""Builds a dataset, with a progress bar, if it is not on the machine yet."""
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -8,7 +8,7 @@ from stack.servers.backing import prepare_dataset
 
 
 def prepare(size: Size, console: Console) -> None:
-    """Make sure the seed cluster of this size is on the machine."""
+    """Build the seed cluster of this size, unless it is there."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,6 +1,6 @@
-"""How thoroughly a notebook looks; the environment variable SURGE_NOTEBOOK_SIZE says it.
+"""How much a notebook does, as the environment variable SURGE_NOTEBOOK_SIZE says.
 
-tiny    a small dataset and a glance at everything: to test that a notebook runs
+tiny    a dry run, on a small dataset: to test that a notebook runs
 quick   for you, here and now (the default)
 full    for numbers to publish
 """
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Scale:
-    """How thoroughly."""
+    """How much of everything."""
 
     size: Size
     effort: Effort
     shoppers: int
     crowd_seconds: int
     claims: int
-    """At the most; likewise the shoppers, who are also the most requests of a small claim."""
+    """At most so many. In a dry run, a claim also sends at most as many requests as shoppers."""
 
 
 SCALES = {
@@ -37,15 +37,15 @@ SCALE = SCALES[os.environ.get("SURGE_NOTEBOOK_SIZE", "quick")]
 
 
 def times(many: int) -> int:
-    """How often to do something again; a hundredth of it when it is only to see that it runs."""
+    """How often to repeat something: so many times, or a hundredth of it in a dry run."""
     return many if SCALE.size == "full" else max(1, many // 100)
 
 
 def seconds(many: float) -> float:
-    """So many seconds, or likewise a hundredth of them."""
+    """So many seconds, or a hundredth of them in a dry run."""
     return many if SCALE.size == "full" else many / 100
 
 
 def some(many: Iterable[T]) -> list[T]:
-    """All of them; the last, when it is only to see that it runs."""
+    """All of them, or only the last in a dry run."""
     return list(many) if SCALE.size == "full" else list(many)[-1:]

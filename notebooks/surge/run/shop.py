@@ -1,4 +1,4 @@
-"""A shop to walk around in: a running checkpoint, with the questions one wants to ask of it."""
+"""A shop to explore: a running checkpoint, with the questions that a notebook asks of it."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ STATEMENTS: LiteralString = f"""
 
 @dataclass(frozen=True)
 class Statement:
-    """What one request asked the database, the same text counted together."""
+    """A statement that one request sent to the database, all calls of the same text together."""
 
     calls: int
     rows: int
@@ -36,11 +36,11 @@ class Statement:
 
 @dataclass(frozen=True)
 class Rush:
-    """What a crowd that came all at once was answered."""
+    """The answers to a crowd whose requests came all at once."""
 
     statuses: Counter[int]
     seconds: list[float]
-    """How long each waited, the quickest first."""
+    """How long each shopper waited, the quickest first."""
 
 
 class Shop:
@@ -56,15 +56,15 @@ class Shop:
         return self.client.get(path).json()
 
     def statements(self, path: str) -> list[Statement]:
-        """What a GET of this path asks the database."""
+        """The statements that a GET of this path sends to the database."""
         with StatementStats(self.system) as sql:
             self.client.get(path)
-            sql.statements()  # waits until all is done
+            sql.statements()  # waits until the database has finished
             found = sql.connection.execute(STATEMENTS, [sql.role]).fetchall()
         return [Statement(*row) for row in found]
 
     def sql(self, query: LiteralString) -> list[tuple[Any, ...]]:
-        """Ask the database yourself, as the service's role."""
+        """Run a query of your own, as the service's role."""
         with psycopg.connect(self.system.database_url, autocommit=True) as connection:
             return connection.execute(query).fetchall()
 
@@ -73,7 +73,7 @@ class Shop:
         configure_partners(self.system.partners_url, **settings)
 
     def rush(self, shoppers: int, path: str, order: dict[str, object] | None = None) -> Rush:
-        """Send so many shoppers at the same moment; with an `order`, they all POST it.
+        """Send so many shoppers at the same moment; with an `order`, each of them POSTs it.
 
         `{}` in the path stands for the number of the shopper, from 1 on.
         """
@@ -83,18 +83,20 @@ class Shop:
         def shop(number: int) -> tuple[int, float]:
             gate.wait()
             began = time.perf_counter()
-            own = path.format(number + 1)
-            answer = self.client.request("POST" if order else "GET", own, json=order)
+            url = path.format(number + 1)
+            answer = self.client.request("POST" if order else "GET", url, json=order)
             return answer.status_code, time.perf_counter() - began
 
         with ThreadPoolExecutor(shoppers) as crowd:
-            met = list(crowd.map(shop, range(shoppers)))
-        return Rush(Counter(status for status, _ in met), sorted(waited for _, waited in met))
+            answers = list(crowd.map(shop, range(shoppers)))
+        return Rush(
+            Counter(status for status, _ in answers), sorted(waited for _, waited in answers)
+        )
 
 
 @contextmanager
 def serve(system: System, most_shoppers: int) -> Iterator[Shop]:
-    """Bring a system up on a fresh copy of the data, and take it down at the end."""
+    """Bring a system up on a fresh copy of the data, and down at the end of the block."""
     unlimited = httpx2.Limits(max_connections=None)
     with system as running, httpx2.Client(limits=unlimited, timeout=60) as client:
         client.base_url = running.url

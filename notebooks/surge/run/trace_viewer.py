@@ -1,4 +1,4 @@
-"""`surge up` shows the traces of what its reader asks for, each when all of it has come."""
+"""`surge up` shows the traces of its reader's requests, each once all its spans have come."""
 
 import json
 from collections.abc import Iterator
@@ -10,32 +10,32 @@ from rich.console import Console
 from stack.stubs.client import fetch, port_of
 from stack.system import System
 
-EAGER = {"NGINX_TRACE_SHARE": "100%", "OTEL_BSP_SCHEDULE_DELAY": "500"}
-"""Who tries things out wants to see every trace, and soon: spans are sent twice a second."""
-QUIET = 1.0
-"""Seconds without a new span after which a trace is whole; and at most one is shown in so many."""
-STALE = 5.0
-"""Seconds after which it is shown no more: a crowd makes more traces than anybody can read."""
+TRACE_EVERYTHING = {"NGINX_TRACE_SHARE": "100%", "OTEL_BSP_SCHEDULE_DELAY": "500"}
+"""Trace every request, and send the spans twice a second: a reader waits for them."""
+QUIET_SECONDS = 1.0
+"""A trace is complete after so long without a new span. At most one is shown in that time."""
+STALE_SECONDS = 5.0
+"""A trace this long without a new span is skipped: a crowd makes more than one can read."""
 
 
 @contextmanager
-def following(system: System, console: Console) -> Iterator[None]:
-    """Say where traces and metrics are, and show traces meanwhile; for a system that has them."""
+def shown_traces(system: System, console: Console) -> Iterator[None]:
+    """Print where traces and metrics are, and show traces meanwhile, if the system has any."""
     if not system.traces_url:
         yield
         return
     instances = [f"{url}/metrics" for url in system.urls]
     console.print(f"Traces: {system.traces_url}, and here as they come.")
     console.print(f"Metrics: {', '.join(instances + system.workers.metrics)}", soft_wrap=True)
-    over, follower = Event(), Follower(system.traces_url, console)
+    over, viewer = Event(), TraceViewer(system.traces_url, console)
 
-    def follow() -> None:
-        while not over.wait(QUIET):
-            follower.look()
+    def show() -> None:
+        while not over.wait(QUIET_SECONDS):
+            viewer.show_next()
 
-    thread = Thread(target=follow)
+    thread = Thread(target=show)
     try:
-        thread.start()  # a Ctrl-C may come while it begins, and must end it, too
+        thread.start()  # inside `try`: a Ctrl-C during the start ends the thread, too
         yield
     finally:
         over.set()
@@ -43,22 +43,22 @@ def following(system: System, console: Console) -> Iterator[None]:
             thread.join()
 
 
-class Follower:
-    """Shows traces that it has not shown yet; not those from before its time.
+class TraceViewer:
+    """Shows each new trace; those that were there when it was made are not new.
 
     Args:
-        url: where the receiver is.
-        console: where to show them.
+        url: the URL of the trace receiver.
+        console: prints the traces.
     """
 
     def __init__(self, url: str, console: Console) -> None:
         self.port = port_of(url)
         self.console = console
-        self.shown = self._spans()
+        self.shown = self._span_counts()
 
-    def look(self) -> None:
-        """Show the first trace that is whole; one that has grown since it was shown, once more."""
-        spans = self._spans(QUIET, STALE)
+    def show_next(self) -> None:
+        """Show the oldest complete trace that is new, or has grown since it was shown."""
+        spans = self._span_counts(QUIET_SECONDS, STALE_SECONDS)
         for trace_id in reversed(spans):
             if self.shown.get(trace_id) != spans[trace_id]:
                 self.shown[trace_id] = spans[trace_id]
@@ -66,11 +66,11 @@ class Follower:
                 self.console.print(tree, markup=False, highlight=False, soft_wrap=True)
                 return
 
-    def _spans(self, least: float = 0.0, most: float = float("inf")) -> dict[str, int]:
-        """How many spans there are of the traces that have been quiet for so long, newest first."""
-        kept = json.loads(fetch(self.port, "/traces")[1] or "[]")
+    def _span_counts(self, least: float = 0.0, most: float = float("inf")) -> dict[str, int]:
+        """The number of spans of each trace that has been quiet for so long, newest first."""
+        traces = json.loads(fetch(self.port, "/traces")[1] or "[]")
         return {
             trace["trace_id"]: trace["spans"]
-            for trace in kept
+            for trace in traces
             if least <= trace["quiet_seconds"] < most
         }

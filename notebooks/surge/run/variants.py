@@ -1,4 +1,4 @@
-"""Variants of a step: its code with one thing changed, or the same code served in another way."""
+"""Variants of a step: the same code served in another way, or its code with one thing changed."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,21 +9,21 @@ from stack.errors import StackError
 from surge.run import workspace
 
 
-def served(
+def variant(
     which: str,
     name: str,
     command: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     instances: int | None = None,
 ) -> Checkpoint:
-    """Take a step as it is, but serve it in another way, to `measure` it or bring it `up`.
+    """A step with its own code, served in another way, to `measure` it or bring it `up`.
 
     Args:
         which: the step.
-        name: what is said of it behind its label, without blanks.
+        name: stands in brackets behind its label; has no blanks.
         command: another server; `{port}` is filled in.
         environment: settings in place of, or besides, the step's own.
-        instances: how many, if not as many as the step has.
+        instances: how many, in place of the step's own number.
     """
     step = find(which)
     serve = step.serve.model_copy(
@@ -36,20 +36,29 @@ def served(
     return step.model_copy(update={"name": f"{step.name} ({name})", "serve": serve})
 
 
-def alone(step: Checkpoint) -> Checkpoint:
-    """The same with one instance, and no proxy before it."""
+def single_instance(step: Checkpoint) -> Checkpoint:
+    """The same step with one instance and no proxy."""
     serve = step.serve.model_copy(update={"proxy": None, "instances": 1})
     return step.model_copy(update={"serve": serve})
 
 
-def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path:
-    """Copy a step to `work/NN-name` with some text of one file replaced; gives the folder.
+def what_if(
+    which: str, name: str, file: str, *changes: tuple[str, str], work: Path | None = None
+) -> Path:
+    """Copy a step to `work/NN-name` with some text of one file replaced; returns the folder.
+
+    Args:
+        which: the step.
+        name: the name of the experiment.
+        file: the path of the file in the step.
+        changes: pairs of a text and its replacement.
+        work: the folder that holds the experiments, if not the reader's own.
 
     Raises:
         StackError: the file does not have the text to be replaced.
     """
     step = find(which)
-    target = workspace.WORK / f"{step.number:02d}-{name}"
+    target = (work or workspace.WORK) / f"{step.number:02d}-{name}"
     shutil.rmtree(target, ignore_errors=True)
     workspace.copy(step, target)
     changed = target / file
@@ -63,5 +72,5 @@ def what_if(which: str, name: str, file: str, *changes: tuple[str, str]) -> Path
 
 
 def step_of(which: str | Checkpoint) -> Checkpoint:
-    """A step by its number or name; one that is at hand already is that."""
+    """The step with this number or name; a step itself is returned as it is."""
     return find(which) if isinstance(which, str) else which

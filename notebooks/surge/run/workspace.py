@@ -1,4 +1,4 @@
-"""The reader's folder, `work`: what they write there, and experiments, begin as copies of ours."""
+"""The reader's folder, `work`: their versions and experiments begin there as copies of a step."""
 
 import shutil
 from pathlib import Path
@@ -10,6 +10,6 @@ WORK = ROOT / "work"
 
 
 def copy(step: Checkpoint, target: Path) -> None:
-    """Copy a step's code; its README and its claims would mislead."""
+    """Copy a step's code, without its README and its claims: they would not fit what it becomes."""
     ignore = shutil.ignore_patterns("__pycache__", "*.log", "README.md", "checkpoint.toml")
     shutil.copytree(step.directory, target, ignore=ignore)

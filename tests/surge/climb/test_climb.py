@@ -19,7 +19,7 @@ def said(row: Row) -> str:
     return console.file.getvalue()
 
 
-def test_a_comparison_is_said_as_everywhere_else() -> None:
+def test_a_comparison_is_a_line_with_verdict_and_ratio() -> None:
     assert said(OFFERS) == "05 async     offers: ▲ faster, ≥ 14.6x (13.9-15.5) against 04 pool\n"
     assert said(CONTROL) == (
         "05 async     detail: ≈ cannot tell, 1.00x (0.95-1.06) against 05 async\n"
@@ -30,7 +30,7 @@ def test_a_rejected_run_gives_its_reason_and_no_ratio() -> None:
     assert said(REJECTED).startswith("04 pool      orders: ✕ rejected, other programs used 31 %")
 
 
-def test_what_was_counted_is_said_in_full() -> None:
+def test_a_count_is_printed_in_full() -> None:
     many = made_up.claim("01 naive", "rows", 500_123.0, holds=False)
     assert said(many) == ("01 naive     rows: sql.statements 500,123 (at most 2) does not hold\n")
     assert said(made_up.contract("01 naive")) == "01 naive     contract: 143 promises, kept\n"

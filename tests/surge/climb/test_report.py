@@ -122,13 +122,13 @@ def seen(
     return [{**frame, "dark": dark} for frame in found]
 
 
-def test_nothing_sticks_out_at_any_width(seen: list[dict[str, Any]]) -> None:
+def test_no_element_overflows_at_any_width(seen: list[dict[str, Any]]) -> None:
     for frame in seen:
         assert frame["overflow"] == 0
         assert frame["sticking"] == []
 
 
-def test_all_text_can_be_read(seen: list[dict[str, Any]]) -> None:
+def test_all_text_has_enough_contrast(seen: list[dict[str, Any]]) -> None:
     for frame in seen:
         assert frame["faint"] == []
 
@@ -142,7 +142,7 @@ def test_figures_suit_the_width_and_the_colour_scheme(seen: list[dict[str, Any]]
         assert all(image["width"] > min(500, 0.65 * frame["width"]) for image in frame["images"])
 
 
-def test_the_page_asks_for_nothing_from_anywhere(page: str) -> None:
+def test_the_page_loads_nothing(page: str) -> None:
     addresses = re.findall(r'(?:src|srcset|href|url)\s*[=(]\s*"?([^"\s>)]+)', page)
     assert addresses
     allowed = re.compile(r"data:|#|(\.\./)*[\w./ -]+\.md(#.*)?$|\.\./")
@@ -151,19 +151,19 @@ def test_the_page_asks_for_nothing_from_anywhere(page: str) -> None:
     assert "default-src 'none'" in page
 
 
-def test_it_opens_with_the_largest_step(page: str) -> None:
+def test_the_title_is_the_largest_step(page: str) -> None:
     heading = re.search(r"<h1>(.*?)</h1>", page, re.DOTALL)
     assert heading
     assert text(heading[1]) == "05 async answers offers at least 14.6x as fast as 04 pool"
 
 
-def test_without_a_faster_step_it_does_not_boast(tmp_path: Path) -> None:
+def test_the_title_names_no_step_when_none_was_faster(tmp_path: Path) -> None:
     control = made_up.climb()[-1]
     page = report.page([control], tmp_path)
     assert "No step was measurably faster" in text(page)
 
 
-def test_where_every_run_was_rejected_it_does_not_say_that_nothing_is_faster(
+def test_the_title_says_so_when_every_run_was_rejected(
     tmp_path: Path,
 ) -> None:
     rejected = [row for row in made_up.climb() if isinstance(row, Comparison) and row.rejected]
@@ -209,7 +209,7 @@ def test_links_lead_to_the_chapters_from_where_the_report_lies(tmp_path: Path) -
     assert 'href="../chapters/01-naive.md#count"' in page
 
 
-def test_what_rows_say_cannot_become_markup(tmp_path: Path) -> None:
+def test_text_from_rows_is_escaped(tmp_path: Path) -> None:
     page = report.page([made_up.claim("01 naive", "<script>alert(1)</script>", 1)], tmp_path)
     assert "<script>" not in page
 
@@ -224,7 +224,7 @@ def test_headings_have_an_order_and_names_are_unique(page: str) -> None:
     assert set(named) <= set(names)
 
 
-def test_every_image_has_words_and_numbers(page: str) -> None:
+def test_every_image_has_alt_text_and_a_table(page: str) -> None:
     figures = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)
     assert len(figures) == 3
     for figure in figures:

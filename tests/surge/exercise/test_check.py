@@ -1,4 +1,4 @@
-"""Whoever saves is heard, whenever it is."""
+"""`surge check --watch` sees every save, whenever it comes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,18 +15,18 @@ class Enough(Exception):
     """The test has seen what it waited for."""
 
 
-def test_what_is_saved_during_a_check_is_checked_next(
+def test_watch_checks_a_save_made_during_a_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
 
-    def report(_: Any, directory: Path, *__: Any, **___: Any) -> None:
+    def record_save(_: Any, directory: Path, *__: Any, **___: Any) -> None:
         seen.append((directory / "main.py").read_text())
         if len(seen) == 3:
             raise Enough
         (directory / "main.py").write_text(f"save {len(seen)}")
 
-    monkeypatch.setattr(check, "report", report)
+    monkeypatch.setattr(check, "check", record_save)
     (tmp_path / "main.py").write_text("the starter")
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(check.watch, find("02"), tmp_path, Console(quiet=True))

@@ -1,4 +1,4 @@
-"""The figures, from rows that nobody measured."""
+"""The figures, from made-up rows."""
 
 import re
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("shape", get_args(Shape))
 @pytest.mark.parametrize("name", DRAWN)
-def test_nothing_is_cut_off(name: str, shape: Shape) -> None:
+def test_no_text_is_cut_off(name: str, shape: Shape) -> None:
     figure = DRAWN[name](LIGHT, shape)
     figure.draw_without_rendering()
     box = figure.get_tightbbox()
@@ -89,14 +89,14 @@ def test_nothing_is_cut_off(name: str, shape: Shape) -> None:
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("name", ["ladder", "comparison", "latency"])
-def test_what_is_written_is_large_and_dark_enough_to_read(name: str, theme: Theme) -> None:
+def test_text_is_large_and_dark_enough_to_read(name: str, theme: Theme) -> None:
     for text, size, colour in said(DRAWN[name](theme, "wide")):
         assert size >= 9, text
         assert contrast(colour, theme.paper) >= 4.5, text
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
-def test_what_carries_meaning_stands_apart_from_the_paper(theme: Theme) -> None:
+def test_colours_with_meaning_contrast_with_the_background(theme: Theme) -> None:
     for colour in (theme.old, theme.new, theme.muted, *theme.tiers.values()):
         assert contrast(colour, theme.paper) >= 3
 

@@ -33,7 +33,7 @@ MADE_UP = Timeline(200, 9, QUICK + LATE)
 SURGES = {"01 naive": MADE_UP, "15 resilient": Timeline(2_000, 9, QUICK)}
 
 
-def test_ten_times_as_many_come_in_the_middle_and_leave_again() -> None:
+def test_the_middle_phase_has_ten_times_the_shoppers() -> None:
     passed = [0, 9.9, 10, 19.9, 20, 29.9, 30, 31]
     assert [shoppers(200, 30, at) for at in passed] == [20, 20, 200, 200, 20, 20, None, None]
 
@@ -46,7 +46,7 @@ def test_the_phases_fill_the_time_without_a_gap(seconds: int) -> None:
     assert all(phase.ends > phase.begins for phase in found)
 
 
-def test_there_is_always_somebody() -> None:
+def test_every_phase_has_a_shopper() -> None:
     assert [phase.title for phase in phases(5, 3)] == [
         "calm, 1 shopper",
         "surge, 5 shoppers",
@@ -54,7 +54,7 @@ def test_there_is_always_somebody() -> None:
     ]
 
 
-def test_no_time_for_a_surge_is_said_before_anything_starts() -> None:
+def test_too_short_a_surge_is_refused_before_anything_starts() -> None:
     with pytest.raises(StackError, match="at least"):
         runner.run("http://127.0.0.1:1", "surge", 10, 2, False, Console(quiet=True))
 
@@ -75,7 +75,7 @@ def test_no_second_is_lost_however_it_is_cut() -> None:
         assert (pieces[0].begins, pieces[-1].ends) == (0, 9)
 
 
-def test_where_nobody_asked_nobody_waited() -> None:
+def test_a_window_without_requests_has_no_percentiles() -> None:
     silent = Timeline(10, 3, []).window(0, 3)
     assert silent == Window(0, 3, requests=0, failed=0, answered=0, p50=None, p99=None)
 
@@ -115,12 +115,12 @@ def test_a_quantity_has_the_same_scale_for_every_step(shape: Shape) -> None:
         assert one.get_ylim() == other.get_ylim()
 
 
-def test_a_surge_that_nobody_answers_is_drawn_too() -> None:
+def test_a_surge_without_answers_is_drawn() -> None:
     figure = surge_figure.surge({"01 naive": Timeline(10, 3, [])})
     assert "none" in [text for text, _, _ in said(figure)]
 
 
-def test_the_figure_is_said_in_words_and_as_a_table() -> None:
+def test_the_figure_has_alt_text_and_a_table() -> None:
     assert (
         "01 naive: calm, 20 shoppers: 10 answers a second, 99 % of the waits within 1,600 ms, "
         "0 of 31 requests failed; surge, 200 shoppers: 10.3 answers a second"

@@ -1,4 +1,4 @@
-"""The tables of the terminal, from rows that nobody measured."""
+"""The tables of the terminal, from made-up rows."""
 
 import io
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def test_a_slower_step_is_called_slower() -> None:
     assert "0.11x (0.10-0.11)" in text
 
 
-def test_cost_adds_up_the_shops_tiers_and_nobody_elses() -> None:
+def test_cost_is_the_sum_of_the_shops_own_tiers() -> None:
     text = shown(tables.ladder(made_up.climb()))
     # app 0.9 + database 0.2; the client's 0.1 and the partners' 0.7 are not the shop's.
     assert line(text, "offers").split()[-1] == "1.1"

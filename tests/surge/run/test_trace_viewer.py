@@ -1,4 +1,4 @@
-"""Whoever tries things out sees the traces of what they do."""
+"""`surge up` shows its reader the traces of their requests."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ from stack.checkpoint import Checkpoint, read
 from stack.system import System
 from surge.machine.waiting import wait_until
 from surge.run import trace_viewer
-from surge.run.trace_viewer import Follower, following
+from surge.run.trace_viewer import TraceViewer, shown_traces
 
 TOML = """
 number = 98
@@ -72,41 +72,41 @@ def traces(said: StringIO) -> list[str]:
     return [bytes.fromhex(id).decode() for id in ids]
 
 
-def test_a_trace_is_shown_when_it_is_whole_and_again_when_it_has_grown(
+def test_a_trace_is_shown_when_complete_and_again_when_it_has_grown(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send(system, "o", "old")
-    follower = Follower(system.traces_url, Console(file=(said := StringIO())))
-    monkeypatch.setattr(trace_viewer, "QUIET", 3600)
+    viewer = TraceViewer(system.traces_url, Console(file=(said := StringIO())))
+    monkeypatch.setattr(trace_viewer, "QUIET_SECONDS", 3600)
     send(system, "a", "[bold]first")
     send(system, "b", "second")
-    follower.look()
+    viewer.show_next()
     assert traces(said) == []  # more of it may come
-    monkeypatch.setattr(trace_viewer, "QUIET", 0)
-    monkeypatch.setattr(trace_viewer, "STALE", 3600)
+    monkeypatch.setattr(trace_viewer, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(trace_viewer, "STALE_SECONDS", 3600)
     for _ in range(3):
-        follower.look()
+        viewer.show_next()
     assert traces(said) == ["a", "b"]
     assert "[bold]first" in said.getvalue()
     send(system, "a", "job")
-    follower.look()
+    viewer.show_next()
     assert traces(said) == ["a", "b", "a"]
     assert "2 spans" in said.getvalue()
-    monkeypatch.setattr(trace_viewer, "STALE", 0)
+    monkeypatch.setattr(trace_viewer, "STALE_SECONDS", 0)
     send(system, "c", "third")
-    follower.look()
+    viewer.show_next()
     assert traces(said) == ["a", "b", "a"]
 
 
-def test_traces_are_shown_as_they_come_and_it_is_said_where_all_is(system: System) -> None:
-    with following(system, Console(file=(said := StringIO()), width=80)):
+def test_traces_are_shown_as_they_come_and_urls_before(system: System) -> None:
+    with shown_traces(system, Console(file=(said := StringIO()), width=80)):
         send(system, "a", "first")
         wait_until(lambda: traces(said) == ["a"], "the trace to be shown")
     for url in (system.traces_url, f"{system.url}/metrics"):
         assert url in said.getvalue()
 
 
-def test_a_ctrl_c_while_it_begins_leaves_nobody_following(
+def test_ctrl_c_during_the_start_leaves_no_thread(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Interrupted(Thread):
@@ -116,16 +116,16 @@ def test_a_ctrl_c_while_it_begins_leaves_nobody_following(
 
     monkeypatch.setattr(trace_viewer, "Thread", Interrupted)
     before = set(threads())
-    with pytest.raises(KeyboardInterrupt), following(system, Console(file=StringIO())):
+    with pytest.raises(KeyboardInterrupt), shown_traces(system, Console(file=StringIO())):
         pass
-    wait_until(lambda: set(threads()) <= before, "the end of who follows")
+    wait_until(lambda: set(threads()) <= before, "the end of the thread")
 
 
-def test_where_nothing_is_traced_nothing_is_said(followed: Checkpoint) -> None:
+def test_a_system_without_traces_prints_nothing(followed: Checkpoint) -> None:
     (followed.directory / "checkpoint.toml").write_text(TOML.replace('["traces"]', "[]"))
     with (
         System(read(followed.directory)) as system,
-        following(system, Console(file=(said := StringIO()))),
+        shown_traces(system, Console(file=(said := StringIO()))),
     ):
         assert said.getvalue() == ""
 
@@ -140,7 +140,7 @@ cli.main()
 """
 
 
-def test_up_shows_them_until_ctrl_c(followed: Checkpoint) -> None:
+def test_up_shows_traces_until_ctrl_c(followed: Checkpoint) -> None:
     (followed.directory / "app.py").write_text(APP.replace('b""', "str(os.environ).encode()"))
     with (followed.directory / "app.py").open("a") as app:
         app.write("import os\n")

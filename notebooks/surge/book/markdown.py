@@ -1,0 +1,48 @@
+"""Tables in Markdown, for the chapters and the notebooks."""
+
+from collections.abc import Iterable, Sequence
+
+from surge.measure.cost import cost, shop_tiers
+from surge.results.rows import Comparison, Sides
+from surge.results.wording import number, ratio
+
+
+def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """A table; None is an empty cell."""
+    return "\n".join(
+        f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |"
+        for line in [titles, ["---"] * len(titles), *lines]
+    )
+
+
+def comparison_table(row: Comparison) -> str:
+    """A comparison, with a column for each side."""
+    of, tiers = row.ratio, row.tiers
+    costs = Sides(a=cost(tiers.a), b=cost(tiers.b))
+    lines = [
+        ["requests a second", *both(row.throughput), of and ratio(of.throughput, row.at_least)],
+        ["99th percentile, ms", *both(row.p99_ms), of and ratio(of.p99)],
+        ["CPU ms a request", *both(costs), of and ratio(of.cost)],
+    ]
+    for tier in shop_tiers(tiers.a | tiers.b):
+        spent = [number(side[tier]) if tier in side else None for side in (tiers.a, tiers.b)]
+        lines.append([f"of it {tier}", *spent, None])
+    return table(["", row.a, row.b, "ratio (95 % interval)"], lines)
+
+
+def variants_table(found: Iterable[Comparison]) -> str:
+    """Several variants against the same step: a line for each, two columns for each workload."""
+    lines: dict[str, list[str]] = {}
+    titles = [""]
+    for row in found:
+        line = lines.setdefault(row.b, [row.b])
+        if len(lines) == 1:
+            titles += [f"{row.workload}: requests a second", "CPU ms a request"]
+        line.append(ratio(row.ratio.throughput, row.at_least) if row.ratio else "rejected")
+        line.append(number(cost(row.tiers.b)))
+    return table(titles, lines.values())
+
+
+def both(values: Sides[float]) -> tuple[str, str]:
+    """A quantity of both sides."""
+    return number(values.a), number(values.b)
