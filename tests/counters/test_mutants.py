@@ -47,7 +47,7 @@ MUTANTS = {
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_it_is_caught_by_its_counter(name: str, tmp_path: Path) -> None:
+def test_mutant_is_caught_by_its_counter(name: str, tmp_path: Path) -> None:
     file, old, new, counter = MUTANTS[name]
     step = find("async")
     mine = tmp_path / "05"

@@ -5,12 +5,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from steps import teaching
+from steps import introduced_in
 
 from stack.checkpoint import find
 from stack.system import System
 
-CACHED = teaching("cache", "tiers", "batching")
+CACHED = introduced_in("cache", "tiers", "batching")
 TIERED = [step for step in CACHED if step.number >= find("tiers").number]
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import psycopg
-from steps import teaching
+from steps import introduced_in
 
 from stack.checkpoint import Checkpoint
 from stack.seed.data import products
@@ -16,7 +16,7 @@ from stack.stubs.ask import partner_stats
 from stack.system import System
 from surge.machine.waiting import wait_until
 
-QUEUED = teaching("background")
+QUEUED = introduced_in("background")
 QUICK = {"WORKER_SILENCE": "1"}
 PLENTY, FEW = (
     next(product.id for product in products("tiny") if product.stock in stock)

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import httpx2
-from steps import teaching
+from steps import introduced_in
 
 from stack.system import System
 
-RESILIENT = teaching("resilient")
+RESILIENT = introduced_in("resilient")
 
 
 def refused(answer: httpx2.Response, status: int = 503) -> None:

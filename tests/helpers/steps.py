@@ -12,7 +12,7 @@ from stack.checkpoint import Checkpoint, checkpoints, find
 from stack.system import System
 
 
-def teaching(*names: str) -> list[Checkpoint]:
+def introduced_in(*names: str) -> list[Checkpoint]:
     """The steps in which a promise is made, and the last, which has to keep them all.
 
     What breaks a promise in a step between breaks it at the last one, too, unless it was mended on
@@ -28,7 +28,7 @@ def each(steps: Sequence[Checkpoint]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("step", steps, ids=lambda step: step.label)
 
 
-def alone(
+def without_worker(
     step: Checkpoint,
     environment: Mapping[str, str] | None = None,
     *,

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import redis
 from caches import CACHED, TIERED, WAITING, cache_stopped, stopped
-from steps import alone, each, inside, teaching
+from steps import each, inside, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.processes.ports import free_port
@@ -50,10 +50,10 @@ def sold(system: System, product_id: int, price: int) -> Iterator[psycopg.Connec
 
 
 @each(CACHED)
-def test_a_cache_that_is_not_there_is_not_missed(step: Checkpoint) -> None:
+def test_shop_works_without_redis(step: Checkpoint) -> None:
     nobody = f"redis://127.0.0.1:{free_port()}/0"
     with (
-        alone(step, {"REDIS_URL": nobody}) as system,
+        without_worker(step, {"REDIS_URL": nobody}) as system,
         Shopper(system.urls[0]) as shopper,
     ):
         shopper.change(7, 777)
@@ -62,10 +62,10 @@ def test_a_cache_that_is_not_there_is_not_missed(step: Checkpoint) -> None:
 
 
 @each(CACHED)
-def test_a_cache_killed_and_restarted_costs_nobody_an_answer(step: Checkpoint) -> None:
+def test_reads_survive_redis_restarts(step: Checkpoint) -> None:
     ids = hot_ids("tiny", 20)
     over = Event()
-    with alone(step) as system, Shopper(system.urls[0]) as shopper:
+    with without_worker(step) as system, Shopper(system.urls[0]) as shopper:
         expected = {id: shopper.get(f"/products/{id}").json() for id in ids}
 
         def shop(start: int) -> int:
@@ -95,8 +95,8 @@ def test_a_cache_killed_and_restarted_costs_nobody_an_answer(step: Checkpoint) -
 
 
 @each(CACHED)
-def test_a_change_is_not_forgotten_while_the_cache_does_not_move(step: Checkpoint) -> None:
-    with alone(step) as system, Shopper(system.urls[0]) as shopper:
+def test_invalidations_survive_a_frozen_redis(step: Checkpoint) -> None:
+    with without_worker(step) as system, Shopper(system.urls[0]) as shopper:
         ids = (7, 8, 9)
         before = {id: shopper.price(id) for id in ids}
         assert {id: shopper.price(id) for id in ids} == before
@@ -137,8 +137,8 @@ asyncio.run(main())
 
 
 @each(CACHED)
-def test_a_change_is_not_crossed_off_by_the_answer_to_an_earlier_one(step: Checkpoint) -> None:
-    with alone(step) as system:
+def test_late_reply_clears_no_newer_invalidation(step: Checkpoint) -> None:
+    with without_worker(step) as system:
         inside(step, LATE, REDIS_URL=system.redis_url)
 
 
@@ -152,10 +152,10 @@ SLOW_FOR_THE_OLD = """
 
 
 @each(CACHED)
-def test_who_saw_the_old_price_does_not_keep_it(step: Checkpoint) -> None:
+def test_read_that_overlaps_a_change_is_not_cached(step: Checkpoint) -> None:
     """A look that began before the change ends after it: its answer must not be kept."""
     with (
-        alone(step, instances=2) as system,
+        without_worker(step, instances=2) as system,
         Shopper(system.urls[0]) as shopper,
         Shopper(system.urls[1]) as seller,
         sold(system, 7, 777) as database,
@@ -176,11 +176,11 @@ def test_who_saw_the_old_price_does_not_keep_it(step: Checkpoint) -> None:
 @pytest.fixture(scope="module", params=TIERED, ids=lambda step: step.label)
 def pair(request: pytest.FixtureRequest) -> Iterator[System]:
     """Two instances that remember for longer than the tests take."""
-    with alone(request.param, {"MEMORY_SECONDS": "3600"}, instances=2) as system:
+    with without_worker(request.param, {"MEMORY_SECONDS": "3600"}, instances=2) as system:
         yield system
 
 
-def test_other_instances_hear_of_a_change(pair: System) -> None:
+def test_change_is_invalidated_in_other_instances(pair: System) -> None:
     with (
         Shopper(pair.urls[0]) as seller,
         Shopper(pair.urls[1]) as shopper,
@@ -194,7 +194,7 @@ def test_other_instances_hear_of_a_change(pair: System) -> None:
             wait_until(lambda new=new: shopper.price(7) == new, "the news")
 
 
-def test_the_author_sees_the_change_whoever_answers(pair: System) -> None:
+def test_author_reads_the_change_from_every_instance(pair: System) -> None:
     with httpx2.Client(timeout=30) as author:
         there, here = (f"{url}/products/7" for url in pair.urls)
         for price in range(100, 120):
@@ -207,9 +207,9 @@ def test_the_author_sees_the_change_whoever_answers(pair: System) -> None:
 
 
 @each(TIERED)
-def test_a_lost_message_costs_no_more_than_the_age_of_an_answer(step: Checkpoint) -> None:
+def test_lost_invalidation_ends_with_the_memory_ttl(step: Checkpoint) -> None:
     with (
-        alone(step, {"MEMORY_SECONDS": "2"}) as system,
+        without_worker(step, {"MEMORY_SECONDS": "2"}) as system,
         Shopper(system.urls[0]) as shopper,
         sold(system, 7, 777) as database,
         redis.Redis.from_url(system.redis_url) as kept,
@@ -223,11 +223,11 @@ def test_a_lost_message_costs_no_more_than_the_age_of_an_answer(step: Checkpoint
 
 
 @each(TIERED)
-def test_what_is_gone_is_gone_for_who_asks_again(step: Checkpoint) -> None:
+def test_deleted_product_stays_404_from_cache(step: Checkpoint) -> None:
     """Its address is known by then, and what is kept under it says that there is nothing."""
     short = {"MEMORY_SECONDS": "0.5", "CACHE_SECONDS": "0.1", "CACHE_STALE": "0.1"}
     with (
-        alone(step, short) as system,
+        without_worker(step, short) as system,
         Shopper(system.urls[0]) as shopper,
         psycopg.connect(system.database_url, autocommit=True) as database,
     ):
@@ -242,10 +242,10 @@ def test_what_is_gone_is_gone_for_who_asks_again(step: Checkpoint) -> None:
             assert shopper.get("/products/1001").status_code == 404
 
 
-@each(teaching("batching"))
-def test_a_row_that_does_not_fit_is_nobody_elses_error(step: Checkpoint) -> None:
+@each(introduced_in("batching"))
+def test_bad_row_fails_no_other_request_of_its_batch(step: Checkpoint) -> None:
     with (
-        alone(step) as system,
+        without_worker(step) as system,
         Shopper(system.urls[0]) as shopper,
         psycopg.connect(system.database_url, autocommit=True) as database,
         ThreadPoolExecutor(20) as crowd,
@@ -267,9 +267,9 @@ def test_a_row_that_does_not_fit_is_nobody_elses_error(step: Checkpoint) -> None
 
 
 @each(TIERED)
-def test_nobody_waits_for_a_stale_answer_to_be_renewed(step: Checkpoint) -> None:
+def test_stale_answer_is_sent_while_it_is_refreshed(step: Checkpoint) -> None:
     with (
-        alone(step, {"CACHE_SECONDS": "0.2", "MEMORY_SECONDS": "0.1"}) as system,
+        without_worker(step, {"CACHE_SECONDS": "0.2", "MEMORY_SECONDS": "0.1"}) as system,
         Shopper(system.urls[0]) as shopper,
         sold(system, 7, 777) as database,
     ):
@@ -285,11 +285,11 @@ def test_nobody_waits_for_a_stale_answer_to_be_renewed(step: Checkpoint) -> None
 @pytest.fixture(scope="module", params=TIERED, ids=lambda step: step.label)
 def lone(request: pytest.FixtureRequest) -> Iterator[System]:
     """One instance with its usual settings."""
-    with alone(request.param) as system:
+    with without_worker(request.param) as system:
         yield system
 
 
-def test_a_known_answer_is_not_sent_again(lone: System) -> None:
+def test_matching_etag_gets_304(lone: System) -> None:
     with Shopper(lone.urls[0]) as shopper:
         for path in ("/products/7", "/products/7?fields=id,name", "/products?category=books"):
             first = shopper.get(path)
@@ -308,7 +308,7 @@ def test_a_known_answer_is_not_sent_again(lone: System) -> None:
         assert answer.json()["price_cents"] == 777
 
 
-def test_compressed_or_not_it_is_the_same_answer(lone: System) -> None:
+def test_compressed_and_plain_answers_are_equal(lone: System) -> None:
     with Shopper(lone.urls[0]) as shopper:
         answers: list[dict[str, Any]] = []
         for encoding in ("identity", "gzip", "identity", "gzip"):
@@ -318,7 +318,7 @@ def test_compressed_or_not_it_is_the_same_answer(lone: System) -> None:
         assert all(answer == answers[0] for answer in answers)
 
 
-def test_no_spelling_is_answered_with_another_ones_answer(lone: System) -> None:
+def test_equivalent_urls_share_an_answer_and_others_do_not(lone: System) -> None:
     """Keys are made of what was validated: unknown parameters, escapes and order do not matter."""
     with Shopper(lone.urls[0]) as shopper:
         for _ in range(2):  # the second time from memory

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from steps import alone
+from steps import without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.seed import data
@@ -407,7 +407,7 @@ class Shopping(RuleBasedStateMachine):
 def shopping(request: pytest.FixtureRequest) -> Iterator[type[Shopping]]:
     """The machine, on a system that runs for all its examples."""
     with (
-        alone(request.param, ENVIRONMENT, instances=2) as system,
+        without_worker(request.param, ENVIRONMENT, instances=2) as system,
         httpx2.Client(timeout=30) as client,
         psycopg.connect(system.database_url, autocommit=True) as connection,
         redis.Redis.from_url(system.redis_url) as kept,
@@ -421,7 +421,7 @@ def shopping(request: pytest.FixtureRequest) -> Iterator[type[Shopping]]:
         yield There
 
 
-def test_nobody_sees_what_has_not_been_true_for_too_long(shopping: type[Shopping]) -> None:
+def test_no_answer_is_older_than_its_bound(shopping: type[Shopping]) -> None:
     drawn = settings(
         max_examples=20,
         stateful_step_count=20,

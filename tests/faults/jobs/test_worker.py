@@ -2,7 +2,7 @@
 
 import psycopg
 from queues import QUEUED, opened
-from steps import each, teaching
+from steps import each, introduced_in
 
 from stack.checkpoint import Checkpoint
 from stack.stubs.fault_proxy import FaultProxy
@@ -12,7 +12,7 @@ LAST = QUEUED[-1:]
 
 
 @each(QUEUED)
-def test_a_job_on_connections_that_are_dead_without_a_word_is_done_on_others(
+def test_job_survives_silently_dead_connections(
     step: Checkpoint,
 ) -> None:
     with (
@@ -37,8 +37,8 @@ LOOKING = """
 """
 
 
-@each(teaching("observed"))
-def test_a_look_at_the_queue_that_fails_ends_no_worker(step: Checkpoint) -> None:
+@each(introduced_in("observed"))
+def test_failed_queue_metrics_end_no_worker(step: Checkpoint) -> None:
     with opened(step, worker=False) as shop:
         with psycopg.connect(shop.system.database_url) as holding:
             holding.execute("LOCK TABLE procrastinate_jobs IN ACCESS EXCLUSIVE MODE")
@@ -56,7 +56,7 @@ HEARTBEAT = "procrastinate_update_heartbeat_v1"
 
 
 @each(LAST)
-def test_a_worker_whose_heartbeat_was_refused_for_long_is_heard_again(step: Checkpoint) -> None:
+def test_heartbeat_resumes_after_long_refusals(step: Checkpoint) -> None:
     with opened(step) as shop:
 
         def silent() -> float:

@@ -47,7 +47,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 @pytest.mark.parametrize("checkpoint", checkpoints(), ids=lambda checkpoint: checkpoint.label)
-def test_a_thousand_made_up_requests_get_no_server_error(
+def test_a_thousand_generated_requests_get_no_server_error(
     checkpoint: Checkpoint, tmp_path: Path, made_up: Path
 ) -> None:
     with System(checkpoint, size="tiny", partners={"latency_ms": 0}) as system:

@@ -47,7 +47,7 @@ def open_breakers(system: System) -> float:
 
 
 @each(RESILIENT)
-def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoint) -> None:
+def test_breaker_opens_for_a_failing_partner_and_closes_after_it(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         turn(system.partners_url, odd=True, partner="meridian")  # it answers, and makes no sense
         for _ in range(OPENS // 2):
@@ -69,7 +69,7 @@ def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoin
 
 
 @each(RESILIENT)
-def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
+def test_half_open_breaker_makes_a_single_call(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         turn(system.partners_url, error_rate=1)
         for _ in range(OPENS):
@@ -82,7 +82,7 @@ def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
+def test_few_failures_open_no_breaker(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         for _ in range(3):
             turn(system.partners_url, error_rate=1)
@@ -94,7 +94,7 @@ def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint) -> None:
+def test_slow_partner_costs_only_its_own_offer(step: Checkpoint) -> None:
     """Through nginx and two instances, with a crowd."""
     found: Counter[str] = Counter()
 
@@ -117,7 +117,7 @@ def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint
 
 
 @each(RESILIENT)
-def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
+def test_short_deadlines_open_no_breaker(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         turn(system.partners_url, latency_ms=200)
         for _ in range(2 * OPENS):

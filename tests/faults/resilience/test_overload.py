@@ -28,7 +28,7 @@ MOST = 0.5
 
 
 @each(RESILIENT)
-def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> None:
+def test_throughput_holds_at_twice_the_capacity(step: Checkpoint) -> None:
     with System(step, size="tiny", environment=KEPT_NOWHERE) as system, Probe() as probe:
 
         def capacity(connections: int) -> float:
@@ -90,7 +90,7 @@ def health(system: System, over: Event) -> None:
 
 
 @each(RESILIENT)
-def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) -> None:
+def test_memory_hits_are_served_while_others_are_refused(step: Checkpoint) -> None:
     """The limit is one, and one is under way."""
     one = {"LIMIT_MOST": "1", "LIMIT_LEAST": "1", "MEMORY_SECONDS": "3600"}
     one |= {"PARTNER_TIMEOUT": "30", "REQUEST_SECONDS": "30"}

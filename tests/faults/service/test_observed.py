@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
-from steps import each, teaching
+from steps import each, introduced_in
 
 from stack.checkpoint import Checkpoint
 from stack.stubs.ask import partner_stats, turn
@@ -22,7 +22,7 @@ from surge.load.generator import Probe
 from surge.load.plan import Plan
 from surge.machine.waiting import wait_until
 
-OBSERVED = teaching("observed")
+OBSERVED = introduced_in("observed")
 
 ALL, NONE = {"NGINX_TRACE_SHARE": "100%"}, {"NGINX_TRACE_FLAG": "00"}
 ORDER = {"product_id": 7, "quantity": 1, "customer": "ada@example.com"}
@@ -78,7 +78,7 @@ def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) ->
 
 
 @each(OBSERVED)
-def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
+def test_waiting_requests_are_counted_as_active(step: Checkpoint) -> None:
     with (
         shop(step, instances=1, worker=False) as (system, client),
         ThreadPoolExecutor(5) as shoppers,
@@ -95,7 +95,7 @@ def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
 
 
 @each(OBSERVED)
-def test_garbage_makes_no_series(step: Checkpoint) -> None:
+def test_garbage_urls_and_methods_make_no_metric_series(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client), Probe() as probe:
 
         def series() -> int:
@@ -141,7 +141,7 @@ def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> N
 
 
 @each(OBSERVED)
-def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint) -> None:
+def test_log_lines_and_exemplar_name_their_trace(step: Checkpoint) -> None:
     with shop(step, environment=ALL, worker=False, partners={"error_rate": 1.0}) as (
         system,
         client,
@@ -164,7 +164,7 @@ def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint
 
 
 @each(OBSERVED)
-def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> None:
+def test_failed_request_is_traced_even_if_not_sampled(step: Checkpoint) -> None:
     small = {"POOL_SIZE": "1", "POOL_TIMEOUT": "1", "TRACE_SLOW": "60", **NONE}
     with shop(step, environment=small, instances=1, worker=False) as (system, client):
         assert client.get("/products/7/stock").status_code == 200
@@ -184,7 +184,7 @@ def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> 
 
 
 @each(OBSERVED)
-def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
+def test_malformed_traceparent_is_replaced(step: Checkpoint) -> None:
     bad = ("", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "é" * 30, "ff-" + "a" * 52)
     with (
         shop(step, instances=1, worker=False) as (system, _),
@@ -202,7 +202,7 @@ def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
 
 
 @each(OBSERVED)
-def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoint) -> None:
+def test_clients_can_neither_force_sampling_nor_read_metrics(step: Checkpoint) -> None:
     forged = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
     with shop(step, environment=NONE, worker=False) as (system, client):
         assert client.get("/products/7/stock", headers=forged).status_code == 200
@@ -214,7 +214,7 @@ def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoi
 
 @each(OBSERVED)
 @pytest.mark.parametrize("collector", ["gone", "stalled"])
-def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collector: str) -> None:
+def test_shop_serves_and_stops_without_a_collector(step: Checkpoint, collector: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
         port = silent.getsockname()[1]
         if collector == "gone":
@@ -227,7 +227,7 @@ def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collect
 
 
 @each(OBSERVED)
-def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> None:
+def test_worker_metrics_count_waiting_and_given_up_jobs(step: Checkpoint) -> None:
     settings = {"JOB_CONCURRENCY": "1", "JOB_RETRIES": "1", "MAIL_TIMEOUT": "60"}
     with shop(step, environment=settings, instances=1, partners={"hold": True}) as (system, client):
         for _ in range(3):
@@ -241,7 +241,7 @@ def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> N
 
 
 @each(OBSERVED)
-def test_a_job_of_the_version_before_is_still_done(step: Checkpoint) -> None:
+def test_job_of_the_previous_version_is_done(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client):
         assert client.post("/orders", json=ORDER).status_code == 201
         with psycopg.connect(system.database_url, autocommit=True) as database:
