@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stack.checkpoint import Checkpoint, checkpoints, find
 from stack.system import System
+
+PROGRAMS = Path(__file__).parents[1] / "faults" / "programs"
 
 
 def introduced_in(*names: str) -> list[Checkpoint]:
@@ -43,7 +46,8 @@ def without_worker(
     return System(step, size="tiny", environment=environment, **few, **options)
 
 
-def inside(step: Checkpoint, code: str, *arguments: str, **environment: str) -> None:
-    """Run a piece of Python as the step's own code would run; it must not fail."""
-    command, settings = [sys.executable, "-c", code, *arguments], {**os.environ, **environment}
+def run_program(step: Checkpoint, name: str, *arguments: str, **environment: str) -> None:
+    """Run one of the programs of tests/faults with the step's own code; it must not fail."""
+    settings = {**os.environ, "PYTHONPATH": str(step.directory), **environment}
+    command = [sys.executable, PROGRAMS / name, *arguments]
     subprocess.run(command, cwd=step.directory, env=settings, check=True)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import redis
 from caches import CACHED, TIERED, WAITING, cache_stopped, stopped
-from steps import each, inside, introduced_in, without_worker
+from steps import each, introduced_in, run_program, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.processes.ports import free_port
@@ -109,37 +109,10 @@ def test_invalidations_survive_a_frozen_redis(step: Checkpoint) -> None:
             assert {id: shopper.price(id) - 1 for id in ids} == before
 
 
-LATE = """
-import asyncio
-from app.caching import redis as cache
-
-async def main():
-    answered, execute = asyncio.Event(), cache.redis.execute_command
-
-    async def late(*command):  # Redis has done it, and we have yet to hear of it
-        answer = await execute(*command)
-        await answered.wait()
-        return answer
-
-    cache.redis.execute_command = late
-    first = asyncio.create_task(cache.forget("key"))
-    await asyncio.sleep(0.1)
-    cache.silent_until = float("inf")
-    assert not await cache.forget("key")  # changed again, and now Redis cannot be told
-    cache.silent_until = 0.0
-    answered.set()
-    assert await first
-    assert [*cache.unsaid] == ["key"]
-    await cache.redis.aclose()
-
-asyncio.run(main())
-"""
-
-
 @each(CACHED)
 def test_late_reply_clears_no_newer_invalidation(step: Checkpoint) -> None:
     with without_worker(step) as system:
-        inside(step, LATE, REDIS_URL=system.redis_url)
+        run_program(step, "late_reply.py", REDIS_URL=system.redis_url)
 
 
 SLOW_FOR_THE_OLD = """

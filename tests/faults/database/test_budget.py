@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import httpx2
 import psycopg
 import pytest
-from steps import each, inside, introduced_in, without_worker
+from steps import each, introduced_in, run_program, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
@@ -54,9 +54,6 @@ def fill(url: str, taken: ExitStack) -> None:
         taken.enter_context(psycopg.connect(url))
 
 
-CHECK = "import asyncio; from app.budget import check_budget; asyncio.run(check_budget())"
-
-
 @each(BUDGETED)
 def test_budget_check_passes_while_postgres_is_full(step: Checkpoint) -> None:
     """As one that is full, or has just been started and is not ready."""
@@ -66,7 +63,7 @@ def test_budget_check_passes_while_postgres_is_full(step: Checkpoint) -> None:
     ):
         with pytest.raises(psycopg.OperationalError):
             fill(system.database_url, taken)
-        inside(step, CHECK, DATABASE_URL=system.database_url)
+        run_program(step, "check_budget.py", DATABASE_URL=system.database_url)
 
 
 @each(introduced_in("resilient"))

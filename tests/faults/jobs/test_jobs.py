@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 from queues import FEW, QUEUED, Shop, opened
-from steps import each, inside, without_worker
+from steps import each, run_program, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.seed.data import CATEGORIES
@@ -137,38 +137,12 @@ def test_worker_survives_a_postgres_restart_while_fetching_a_job(step: Checkpoin
         wait_until(lambda: f"order-{bought}" in shop.messages(), "its confirmation")
 
 
-NEVER_MADE = """
-import asyncio
-import sys
-from sqlalchemy import event, text
-from app import database
-
-def lose(connection):
-    connection.driver_connection.terminate()
-
-def lose_first(connection):
-    lose(connection.connection)
-    return initialize(connection)
-
-engine = database.engine.sync_engine
-if sys.argv[1:] == ["before it is set up"]:
-    event.listen(engine, "connect", lambda connection, record: lose(connection), insert=True)
-else:
-    initialize, engine.dialect.initialize = engine.dialect.initialize, lose_first
-try:
-    asyncio.run(database.rows(text("SELECT 1"), {}))
-except getattr(database, "DatabaseUnavailable", database.LOST):
-    sys.exit()
-sys.exit("nothing was lost")
-"""
-
-
 @each(QUEUED)
 @pytest.mark.parametrize("moment", ["before it is set up", "before its first statement"])
 def test_connection_lost_while_it_is_made_is_no_bug(step: Checkpoint, moment: str) -> None:
     """A bug would end the worker, and be a 500 to whoever shops."""
     with without_worker(step) as system:
-        inside(step, NEVER_MADE, moment, DATABASE_URL=system.database_url)
+        run_program(step, "lost_connection.py", moment, DATABASE_URL=system.database_url)
 
 
 def test_refused_order_gets_no_confirmation(shop: Shop) -> None:

@@ -18,7 +18,7 @@ import pytest
 from balanced import BALANCED, problem, talk
 from crowds import KEPT_NOWHERE, Act, crowd, order
 from resilient import RESILIENT, refused
-from steps import each, inside, without_worker
+from steps import each, run_program, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.stubs.ask import partner_stats, turn
@@ -168,53 +168,11 @@ def test_one_client_cannot_take_all_places(step: Checkpoint) -> None:
     refused(next(answer for answer in answers if answer.status_code == 429), 429)
 
 
-HANGS_UP = """
-import asyncio, sys, threading, uvicorn, httpx2
-from app.resilience.guard import Guard
-
-async def app(scope, receive, send):
-    headers, half = [(b"content-length", b"5")], scope["path"] == "/half"
-    body = {"body": b"wh", "more_body": True} if half else {"body": b"whole"}
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", **body})
-    if dict(scope["headers"]).get(b"request-timeout"):
-        await asyncio.sleep(60)  # what is done for a request after its answer
-
-server = uvicorn.Server(uvicorn.Config(Guard(app), port=0, lifespan="off", log_level="critical"))
-thread = threading.Thread(target=server.run)
-thread.start()
-while not server.started:
-    threading.Event().wait(0.01)
-port = server.servers[0].sockets[0].getsockname()[1]
-try:
-    # One connection at most; its number is in what the client logs of it.
-    limits = httpx2.Limits(max_connections=1)
-    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=30) as client:
-        ports = set()
-        for _ in range(3):
-            with client.stream("GET", "/whole", headers={"Request-Timeout": "0.05"}) as answer:
-                assert answer.read() == b"whole"
-                stream = answer.extensions["network_stream"]
-                ports.add(stream.get_extra_info("client_addr"))
-            threading.Event().wait(0.2)  # the deadline is over
-        assert len(ports) == 1, "it hung up after a whole answer"
-        try:
-            client.get("/half", headers={"Request-Timeout": "0.05"})
-        except httpx2.RemoteProtocolError:
-            pass
-        else:
-            raise AssertionError("it neither ended a half answer nor hung up")
-finally:
-    server.should_exit = True
-    thread.join()
-"""
-
-
 @each(RESILIENT)
 def test_deadline_hangs_up_only_on_half_an_answer(
     step: Checkpoint,
 ) -> None:
-    inside(step, HANGS_UP)
+    run_program(step, "half_answer.py")
 
 
 @each(RESILIENT)
