@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import httpx2
+import psycopg
 from steps import introduced_in
 
 from stack.checkpoint import find
@@ -33,3 +35,30 @@ def stopped(system: System, tier: str) -> Iterator[None]:
 def cache_stopped(system: System) -> AbstractContextManager[None]:
     """The cache server does not move."""
     return stopped(system, "cache")
+
+
+class Shopper(httpx2.Client):
+    """Somebody who keeps no cookies: what others see."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(base_url=url, timeout=30)
+
+    def price(self, product_id: int) -> int:
+        self.cookies.clear()
+        answer = self.get(f"/products/{product_id}")
+        assert answer.status_code == 200, answer.text
+        price: int = answer.json()["price_cents"]
+        return price
+
+    def change(self, product_id: int, price: int) -> None:
+        answer = self.patch(f"/products/{product_id}", json={"price_cents": price})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["price_cents"] == price
+
+
+@contextmanager
+def sold(system: System, product_id: int, price: int) -> Iterator[psycopg.Connection]:
+    """A product at this price, as the database knows it, before anybody has seen it."""
+    with psycopg.connect(system.database_url, autocommit=True) as database:
+        database.execute("UPDATE products SET price_cents = %s WHERE id = %s", (price, product_id))
+        yield database

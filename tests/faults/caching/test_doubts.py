@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from crowds import order
 from resilient import RESILIENT
-from steps import introduced_in, without_worker
+from steps import PROGRAMS, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.stubs.fault_proxy import FaultProxy
@@ -21,22 +21,6 @@ from surge.machine.waiting import wait_until
 LONG = {"CACHE_SECONDS": "600", "MEMORY_SECONDS": "600"}
 """Nothing gets right because it expires."""
 
-# A COMMIT waits for a lock that the test has taken, and heeds no cancel request, as one that waits
-# for a disk or for a standby: the session must not be rolled back because its client has gone.
-SLOW_COMMIT = """
-    CREATE FUNCTION wait_to_commit() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        LOOP
-            BEGIN
-                PERFORM pg_advisory_xact_lock_shared(1);
-                RETURN NULL;
-            EXCEPTION WHEN query_canceled THEN NULL;
-            END;
-        END LOOP;
-    END $$;
-    CREATE CONSTRAINT TRIGGER slowly AFTER UPDATE ON products
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_to_commit();
-"""
 COMMITTING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE query = 'COMMIT;' AND state = 'active' AND wait_event IN ('advisory', 'SyncRep')
@@ -118,7 +102,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
     ):
         system.restart_app({**LONG, "DATABASE_URL": proxy.url})
         with psycopg.connect(system.database_url, autocommit=True) as database:
-            database.execute(SLOW_COMMIT)
+            database.execute((PROGRAMS / "slow_commit.sql").read_text())
         shop = Shop(system, proxy)
         with shop.client, shop.authors:
             yield shop
