@@ -91,7 +91,7 @@ def project() -> Iterator[Project]:
 
 
 class Crowd:
-    """Shoppers who read what no cache keeps, and order; what they met."""
+    """Clients that order, and read what no cache keeps; and the statuses that they met."""
 
     def __init__(self) -> None:
         self.over = Event()

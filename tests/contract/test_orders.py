@@ -128,7 +128,7 @@ def test_a_malformed_key_is_refused(shop: Shop, untouched: data.Product, key: st
 
 
 def test_invalid_header_byte_sells_nothing(shop: Shop, untouched: data.Product) -> None:
-    """No header may hold a DEL; who refuses it, the server or the shop, is not our business."""
+    """No header may hold a DEL; the server or the shop may be the one to refuse it."""
     headers = [(b"idempotency-key", b"\x7f")]
     answer = httpx2.post(f"{shop.base_url}/orders", json=order_for(untouched), headers=headers)
     assert 400 <= answer.status_code < 500
@@ -202,5 +202,5 @@ def test_order_of_a_megabyte_is_refused(shop: Shop, where: str, untouched: data.
 
 @pytest.fixture
 def untouched() -> data.Product:
-    """A product that nobody orders successfully, shared by the tests that must not."""
+    """A product whose stock stays: shared by the tests whose orders are all refused."""
     return next(p for p in golden.in_category("games") if p.stock > 20)

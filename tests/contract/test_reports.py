@@ -1,4 +1,4 @@
-"""POST /reports and GET /reports/{id}: the sales of a category, whenever they are ready."""
+"""POST /reports and GET /reports/{id}: a category's sales, in the background or at once."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a reader gets wrong is caught, and by name."""
+"""A reader's mistake is caught, by the counter that is about it."""
 
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ MUTANTS = {
         "        async with open_client() as client, client.get(",
         "partners.connections",
     ),
-    "a partner who is waited for on the loop": (
+    "a partner call that blocks the loop": (
         "app/partners.py",
         "async with client.get(path, allow_redirects=False) as response:",
         "__import__('urllib.request').request.urlopen(settings.partners_url + path)\n"

@@ -12,7 +12,7 @@ RESILIENT = introduced_in("resilient")
 
 
 def refused(answer: httpx2.Response, status: int = 503) -> None:
-    """It must say no as a problem with a cure, and when to come again."""
+    """A refusal is a problem with a cure, and a 503 says when to retry."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["status"] == status
@@ -23,6 +23,6 @@ def refused(answer: httpx2.Response, status: int = 503) -> None:
 
 
 def lines(system: System, event: str) -> list[dict[str, Any]]:
-    """What the instances have logged under this name."""
+    """The instances' log lines of an event."""
     said = [json.loads(line) for line in system.log().splitlines()]
     return [line for line in said if line["event"] == event]

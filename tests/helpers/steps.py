@@ -1,4 +1,4 @@
-"""Which checkpoints a promise has to be proved for, and how little of them has to run."""
+"""The checkpoints that a promise is tested at, and how little of them has to run."""
 
 import os
 import subprocess
@@ -12,22 +12,22 @@ import pytest
 from stack.checkpoint import Checkpoint, checkpoints, find
 from stack.system import System
 
+LAST = checkpoints()[-1]
 PROGRAMS = Path(__file__).parents[1] / "faults" / "programs"
 
 
 def introduced_in(*names: str) -> list[Checkpoint]:
-    """The steps in which a promise is made, and the last, which has to keep them all.
+    """The steps that introduce a promise, and the last, which has to keep them all.
 
-    What breaks a promise in a step between breaks it at the last one, too, unless it was mended on
-    the way.
+    A change that breaks a promise in a step between breaks it at the last one, too, unless a later
+    step mends it.
     """
     steps = [find(name) for name in names]
-    last = checkpoints()[-1]
-    return steps if last in steps else [*steps, last]
+    return steps if LAST in steps else [*steps, LAST]
 
 
 def each(steps: Sequence[Checkpoint]) -> pytest.MarkDecorator:
-    """The test is made for each of these steps."""
+    """Run the test at each of these steps."""
     return pytest.mark.parametrize("step", steps, ids=lambda step: step.label)
 
 
@@ -38,7 +38,7 @@ def without_worker(
     instances: int = 1,
     **options: Any,
 ) -> System:
-    """A step without its worker, for promises that no job is part of; usually one instance of it.
+    """A system without worker, for promises that need no jobs; usually with one instance.
 
     Each of its processes reads the same libraries, which is most of what a start costs.
     """

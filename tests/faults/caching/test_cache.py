@@ -1,11 +1,11 @@
-"""A cache never shows what is not true any more, and nobody needs it to be there."""
+"""A cache never shows what is no longer true, and the shop works without it."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import redis
-from caches import CACHED, WAITING, Shopper, cache_stopped, sold
+from caches import CACHED, LEASED, WAITING, Shopper, cache_stopped, sold
 from steps import each, run_program, without_worker
 
 from stack.checkpoint import Checkpoint
@@ -89,9 +89,9 @@ SLOW_FOR_THE_OLD = """
 """
 
 
-@each(CACHED)
+@each(LEASED)
 def test_read_that_overlaps_a_change_is_not_cached(step: Checkpoint) -> None:
-    """A look that began before the change ends after it: its answer must not be kept."""
+    """The read begins before the change and ends after it: its answer must not be cached."""
     with (
         without_worker(step, instances=2) as system,
         Shopper(system.urls[0]) as shopper,

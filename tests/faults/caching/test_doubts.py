@@ -19,7 +19,7 @@ from stack.system import System
 from surge.machine.waiting import wait_until
 
 LONG = {"CACHE_SECONDS": "600", "MEMORY_SECONDS": "600"}
-"""Nothing gets right because it expires."""
+"""No entry expires during a test."""
 
 COMMITTING = """
     SELECT count(*) FROM pg_stat_activity

@@ -1,4 +1,4 @@
-"""What memory, batches and conditional requests add to the cache: old and wrong for nobody."""
+"""Memory, batches and conditional requests: no client gets an old or a wrong answer from them."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def test_change_is_invalidated_in_other_instances(pair: System) -> None:
     ):
         price = shopper.price(7)
         for channel in cache.pubsub_channels():
-            assert cache.publish(channel, b"\xff\xfe") == 2  # nonsense, which ends nobody's hearing
+            assert cache.publish(channel, b"\xff\xfe") == 2  # nonsense, which ends no subscription
         for new in range(price + 1, price + 11):
             seller.change(7, new)
             wait_until(lambda new=new: shopper.price(7) == new, "the news")
@@ -61,7 +61,7 @@ def test_lost_invalidation_ends_with_the_memory_ttl(step: Checkpoint) -> None:
     ):
         assert shopper.price(7) == 777
         database.execute("UPDATE products SET price_cents = 888 WHERE id = 7")
-        kept.flushdb()  # as another instance would, but nobody says a word
+        kept.flushdb()  # as another instance would, but without a message
         assert shopper.price(7) == 777, "not in memory: nothing was tested"
         time.sleep(2)
         assert shopper.price(7) == 888
@@ -69,7 +69,7 @@ def test_lost_invalidation_ends_with_the_memory_ttl(step: Checkpoint) -> None:
 
 @each(TIERED)
 def test_deleted_product_stays_404_from_cache(step: Checkpoint) -> None:
-    """Its address is known by then, and what is kept under it says that there is nothing."""
+    """Its URL is known by then, and the cached entry is a negative one."""
     short = {"MEMORY_SECONDS": "0.5", "CACHE_SECONDS": "0.1", "CACHE_STALE": "0.1"}
     with (
         without_worker(step, short) as system,
@@ -96,7 +96,7 @@ def test_bad_row_fails_no_other_request_of_its_batch(step: Checkpoint) -> None:
         ThreadPoolExecutor(20) as crowd,
         Ledger(system) as ledger,
     ):
-        for number in range(20):  # connections that are open, and shoppers who are there
+        for number in range(20):  # so that connections are open, and clients run
             list(crowd.map(lambda id: shopper.get(f"/products/{id}"), [100 + number] * 20))
         before = ledger.statements().calls
         database.execute("UPDATE products SET category = 'odd' WHERE id = 7")

@@ -56,7 +56,7 @@ def fill(url: str, taken: ExitStack) -> None:
 
 @each(BUDGETED)
 def test_budget_check_passes_while_postgres_is_full(step: Checkpoint) -> None:
-    """As one that is full, or has just been started and is not ready."""
+    """The same holds for one that has just been started and is not ready."""
     with (
         without_worker(step, {"POOL_SIZE": "1"}, max_connections=30) as system,
         ExitStack() as taken,

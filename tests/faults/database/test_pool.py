@@ -1,4 +1,4 @@
-"""A pool notices that its connections are gone before a shopper does."""
+"""A pool notices lost connections before a client does."""
 
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep

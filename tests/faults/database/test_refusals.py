@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses for a reason that passes is a 503, is not done twice, and passes."""
+"""A transient refusal of PostgreSQL is a 503; nothing is done twice, and service resumes."""
 
 import time
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ class Shop:
 
     @contextmanager
     def elsewhere(self) -> Iterator[psycopg.Connection]:
-        """A transaction of somebody else."""
+        """A transaction of another client."""
         with psycopg.connect(self.system.database_url) as other:
             yield other
 
@@ -103,7 +103,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
 
 @contextmanager
 def unharmed(shop: Shop) -> Iterator[int]:
-    """What is refused changes nothing, and is done once when it is asked for again."""
+    """A refused request changes nothing, and is done once when it is sent again."""
     key, stock, orders = next(numbers), shop.stock(), shop.counted("orders")
     reports, jobs = shop.counted("reports"), shop.counted("procrastinate_jobs")
     yield key
@@ -132,7 +132,7 @@ def test_postgres_timeout_is_a_503(shop: Shop, setting: str) -> None:
 
 
 def test_no_stale_answer_while_postgres_still_takes_changes(shop: Shop) -> None:
-    """They may, where a statement was only given up. Where PostgreSQL is away, nobody can."""
+    """After a statement timeout, others may still commit; after an outage, no client can."""
     path = f"/products/{PRODUCT}"
     with unharmed(shop), shop.configured("lock_timeout = '50ms'"), shop.elsewhere() as other:
         assert shop.client.get(path).status_code == 200

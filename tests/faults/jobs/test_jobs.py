@@ -1,4 +1,4 @@
-"""What the service has promised is done, once, whoever dies on the way."""
+"""Every promised job is done once, even if workers and servers die on the way."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
 
 @pytest.fixture
 def mail_held(shop: Shop) -> Iterator[Callable[[], None]]:
-    """Nobody's message is taken until the test says so."""
+    """The mail service takes no message until the test lets it."""
 
     def let_go() -> None:
         turn(shop.system.partners_url, partner="mail", hold=False)
@@ -140,7 +140,7 @@ def test_worker_survives_a_postgres_restart_while_fetching_a_job(step: Checkpoin
 @each(QUEUED)
 @pytest.mark.parametrize("moment", ["before it is set up", "before its first statement"])
 def test_connection_lost_while_it_is_made_is_no_bug(step: Checkpoint, moment: str) -> None:
-    """A bug would end the worker, and be a 500 to whoever shops."""
+    """A bug would end the worker, and be a 500 for a client."""
     with without_worker(step) as system:
         run_program(step, "lost_connection.py", moment, DATABASE_URL=system.database_url)
 

@@ -1,4 +1,4 @@
-"""A worker goes on, whatever PostgreSQL answers, and also when it does not answer at all."""
+"""A worker goes on when PostgreSQL refuses its statements, and when it does not answer at all."""
 
 import psycopg
 from queues import QUEUED, opened

@@ -31,7 +31,7 @@ def kill(system: System, number: int) -> None:
 
 
 def serves_again(system: System, number: int) -> None:
-    """Wait until nginx sends somebody to an instance that has just come back."""
+    """Wait until nginx sends requests to an instance that has just come back."""
     log = system.run_dir / f"requests-{number}.log"
     old = log.stat().st_size
     wait_until(lambda: b"/products" in log.read_bytes()[old:], "nginx to come back")
@@ -134,7 +134,7 @@ def test_200_buyers_for_50_while_an_instance_is_killed_and_the_other_rolled(
 
 @each(BALANCED)
 def test_rolling_restart_fails_no_request(step: Checkpoint) -> None:
-    """Nobody tries again: every request gets its answer, orders and changes too."""
+    """No client retries: every request gets its answer, orders and changes too."""
     done: Counter[str] = Counter()
     numbers = count()
 

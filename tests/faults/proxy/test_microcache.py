@@ -1,4 +1,4 @@
-"""What nginx keeps: it spares the service, and is never wrong for longer than declared."""
+"""nginx's cache spares the service, and is never wrong for longer than declared."""
 
 import json
 import signal
@@ -46,7 +46,7 @@ def test_hot_reads_reach_the_service_once_for_each_encoding_and_once_before(kept
         assert answer.headers["Cache-Control"] == "public, no-cache"
     assert len({answer.headers["X-Request-ID"] for answer in answers}) == len(answers)
     assert {answer.headers["X-Cache"] for answer in answers} == {"hit"}
-    assert reached(kept, "/products/8") == 3  # and one who was the first to ask
+    assert reached(kept, "/products/8") == 3  # and the very first
 
 
 def test_matching_etag_gets_304_from_nginx(kept: System) -> None:
@@ -58,7 +58,7 @@ def test_matching_etag_gets_304_from_nginx(kept: System) -> None:
             for _ in range(3):
                 again = client.get(path, headers={"If-None-Match": tag})
                 assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
-            # What is kept is the answer, and not what a client who knows it was told.
+            # The cache keeps the answer, and never a 304.
             assert client.get(path, headers={"If-None-Match": 'W/"other"'}).status_code == 200
             assert reached(kept, path.partition("?")[0]) == before + more
 
@@ -138,7 +138,7 @@ def test_an_author_sees_every_change_at_once(kept: System) -> None:
             assert author.patch("/products/11", json={"price_cents": price}).status_code == 200
             assert author.get("/products/11").json()["price_cents"] == price
             assert author.get("/products/11?fields=price_cents").json() == {"price_cents": price}
-        # Where nginx keeps answers for an hour, nobody else does: so it was the cookie.
+        # Other clients still get the answer that nginx keeps for an hour: so it was the cookie.
         assert other.get("/products/11").json()["price_cents"] == before
 
 
@@ -171,7 +171,7 @@ def test_request_id_is_the_same_in_answer_and_log(kept: System) -> None:
 
 
 def test_cached_answers_survive_the_death_of_all_instances(kept: System) -> None:
-    """The last test with this system: afterwards nobody is left."""
+    """The last test with this system: it kills all instances."""
     with httpx2.Client(base_url=kept.url, timeout=30) as client:
         expected = client.get("/products/14").json()
         assert client.get("/products/14").json() == expected  # once is not enough to be kept
@@ -215,11 +215,11 @@ def test_a_change_is_seen_by_all_within_the_declared_time(step: Checkpoint) -> N
         asked = reached(system, "/products/7") - 3  # without the changes
         other.get("/products/8")
         author.patch("/products/8", json={"price_cents": 801})
-        time.sleep(bound)  # and nobody asks: what is kept is too old to be sent even once
+        time.sleep(bound)  # without a request, the cached answer is too old to be sent even once
         assert other.get("/products/8").json()["price_cents"] == 801
         for number in range(system.instances):
             system.end_instance(number, signal.SIGKILL)
-        time.sleep(bound)  # too old again, but now there is nobody to ask
+        time.sleep(bound)  # too old again, but now no instance is left
         assert other.get("/products/8").json()["price_cents"] == 801
     assert late, "all saw it at once: nothing was tested"
     assert max(late) <= bound

@@ -1,4 +1,4 @@
-"""Who comes in: what nginx refuses, whom it lets go, and how it speaks TLS."""
+"""What nginx refuses, which clients it disconnects, and how it speaks TLS."""
 
 import asyncio
 import ssl
@@ -53,7 +53,7 @@ def test_oversized_or_malformed_requests_reach_no_instance(guarded: System) -> N
 
 
 def test_slow_clients_are_disconnected_and_delay_no_others(guarded: System) -> None:
-    """Two hundred who send a byte now and then, who stop, or who never begin."""
+    """Two hundred clients send a byte now and then, stop in the middle, or never begin."""
     proxy = guarded.proxy
     assert proxy
     slow: Sequence[tuple[bytes, ...]] = (
@@ -89,7 +89,7 @@ def test_clients_that_speak_no_tls_are_refused(guarded: System) -> None:
         assert b"HTTP" not in talk(proxy.tls_port, noise)
     assert problem(talk(proxy.tls_port, b"please\r\n\r\n", tls=True)) == 400
     with pytest.raises(httpx2.ConnectError, match="certificate"):
-        httpx2.get(proxy.tls_url)  # who was not told to trust our authority does not
+        httpx2.get(proxy.tls_url)  # a client that was not told to trust our authority
 
 
 def test_http_2_carries_many_requests_on_one_connection(guarded: System) -> None:

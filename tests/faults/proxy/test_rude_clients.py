@@ -29,7 +29,7 @@ BODY = b"x" * 60_000
 BUY = b'{"product_id": 7, "quantity": 1, "customer": "rude@example.com"}'
 HEADERS = ("Content-Type", "Cookie", "Idempotency-Key", "Request-Timeout", "X-Unknown")
 FAILED = ("upstream sent", "while reading response header", "to upstream", "no live upstreams")
-"""What nginx writes of an instance that it takes for broken."""
+"""What nginx logs of an instance that it takes for broken."""
 
 
 def request(line: bytes, *headers: bytes, host: bytes = b"shop", body: bytes = b"") -> bytes:
@@ -95,7 +95,7 @@ def test_malformed_request_gets_its_status_and_blames_no_instance(
 
 @pytest.mark.parametrize("where", ["the method", "the address", *HEADERS])
 def test_no_byte_anywhere_makes_an_instance_hang_up(system: System, where: str) -> None:
-    """All 256, in all that is passed on and in some that is not, with a body that nobody reads."""
+    """All 256, in all that is passed on and in some that is not, with a body that is never read."""
     assert system.proxy
     for number in range(256):
         odd = bytes([number])
@@ -133,7 +133,7 @@ def test_full_cache_zone_fails_no_request(step: Checkpoint) -> None:
         assert system.proxy
         log = system.proxy.child.log
         with database.transaction():
-            database.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")  # nobody is answered
+            database.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")  # no read ends
             get = partial(httpx2.get, timeout=60)
             asked = [
                 shoppers.submit(get, f"{system.url}/products?x={number}") for number in range(400)
@@ -145,7 +145,7 @@ def test_full_cache_zone_fails_no_request(step: Checkpoint) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a second loopback address")
 @each(RESILIENT)
 def test_one_client_cannot_take_all_places(step: Checkpoint) -> None:
-    """Each instance has thirty, and somebody asks for two hundred offers that do not come."""
+    """Each instance has thirty; one client sends two hundred requests that do not end."""
     patient = {"PARTNER_TIMEOUT": "30", "REQUEST_SECONDS": "30"}
     few = {"LIMIT_LEAST": "30", "LIMIT_MOST": "30", "NGINX_PLACES": "20", **patient}
     elsewhere = httpx2.HTTPTransport(local_address="127.0.0.2")
@@ -211,7 +211,7 @@ def test_two_rude_clients_fail_no_request_of_32_polite_ones(
                 with suppress(OSError):
                     rude[hasty(system.proxy.port, one)] += 1
 
-    roomy = {"LIMIT_MOST": "300", "LIMIT_LEAST": "100"}  # a busy machine must not turn anybody away
+    roomy = {"LIMIT_MOST": "300", "LIMIT_LEAST": "100"}  # a busy machine must not refuse any
     with without_worker(step, roomy, instances=2) as system, ThreadPoolExecutor(2) as pool:
         acts = (look("/products/{}"), look("/products/{}/stock"), look("/products?page={}"), buy)
         with crowd(system, *acts, each=8):

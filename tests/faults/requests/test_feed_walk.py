@@ -1,4 +1,4 @@
-"""Who walks the feed meets everything once, whatever comes and goes meanwhile."""
+"""A walk over the feed meets every product once, while others are added and deleted."""
 
 import httpx2
 import psycopg

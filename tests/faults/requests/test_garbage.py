@@ -1,4 +1,4 @@
-"""Whoever asks for garbage costs the shop no more than the answer."""
+"""Requests for garbage cost the shop no more than their answers."""
 
 import golden
 import httpx2

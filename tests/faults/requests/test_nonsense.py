@@ -1,4 +1,4 @@
-"""What others say may be nonsense: it costs a shopper at most the part that it was to be."""
+"""Nonsense from a partner costs a client at most that partner's offer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

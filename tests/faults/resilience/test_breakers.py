@@ -125,5 +125,5 @@ def test_short_deadlines_open_no_breaker(step: Checkpoint) -> None:
         assert missing(client) == []
         told = numbers(system)
     count = "partner_request_duration_seconds_count"
-    assert told[count, "given up", "meridian"] > 0  # and no alert about a partner who is well
+    assert told[count, "given up", "meridian"] > 0  # and no alert about a partner that is well
     assert told[count, "timeout", "meridian"] == told[count, "failed", "meridian"] == 0

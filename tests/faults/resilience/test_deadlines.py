@@ -1,4 +1,4 @@
-"""Who has a deadline hears from us before it is over, and nobody works for those who have gone."""
+"""A request is answered before its deadline, and no work goes on for one that has passed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ WAITING = """
     WHERE usename = current_user AND state = 'active' AND wait_event_type = 'Lock'
 """
 PATIENT = {**KEPT_NOWHERE, "REQUEST_SECONDS": "600"}
-"""Nobody here waits so long: who is answered in time has the caller's deadline to thank for it."""
+"""Longer than any test waits: an answer in time is due to the deadline of its request."""
 
 
 @pytest.fixture(scope="module", params=RESILIENT, ids=lambda step: step.label)
@@ -46,7 +46,7 @@ def database(system: System) -> Iterator[psycopg.Connection]:
 
 @contextmanager
 def locked(database: psycopg.Connection, table: str) -> Iterator[None]:
-    """Nobody else gets an answer from this table."""
+    """Every other statement on this table waits."""
     with database.transaction():
         database.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield
@@ -98,7 +98,7 @@ def test_request_without_time_left_costs_no_work(system: System, client: httpx2.
 def test_request_during_a_cancelled_fetch_starts_its_own(
     system: System, database: psycopg.Connection
 ) -> None:
-    """To call it off takes a moment: a lease is given back, to a Redis that does not move here."""
+    """Cancelling takes a moment: it releases a lease, here in a Redis that is frozen."""
     with ThreadPoolExecutor(1) as other, httpx2.Client(base_url=system.urls[0], timeout=30) as one:
         with locked(database, "reviews"):
             leaving = other.submit(one.get, "/products/11", headers=within(0.5))
@@ -112,7 +112,7 @@ def test_request_during_a_cancelled_fetch_starts_its_own(
 
 
 def test_expired_request_leaves_no_lease(system: System) -> None:
-    """No lease that others would wait for, and no Redis that is taken for broken."""
+    """Others would wait for it; nor is Redis taken for broken."""
     before = len(lines(system, "no cache"))
 
     def hurry(first: int) -> None:
@@ -155,7 +155,7 @@ def test_offers_hold_what_arrived_before_the_deadline(
 def test_shared_fetch_outlives_the_deadline_of_one_caller(
     system: System, database: psycopg.Connection, watch: Watch
 ) -> None:
-    """They ask the same instance for the same product, and one of them cannot wait."""
+    """Six requests share a fetch at one instance; the one that began it has the short deadline."""
     with (
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
         ThreadPoolExecutor(6) as pool,

@@ -1,4 +1,4 @@
-"""What was answered with 201 is there, and is done, whoever was killed meanwhile."""
+"""Every order answered with 201 is kept and confirmed, even if processes are killed meanwhile."""
 
 import signal
 from collections import Counter

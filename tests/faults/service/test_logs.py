@@ -1,4 +1,4 @@
-"""The log never decides whether a shopper is served, and it loses nothing without saying so."""
+"""The log never keeps a request from its answer, and counts every line that it loses."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_lines_dropped_by_a_full_queue_are_counted(step: Checkpoint) -> None:
 
 @each(LOGGED)
 def test_lines_refused_by_the_disk_are_counted(step: Checkpoint, tmp_path: Path) -> None:
-    """The disk is a pipe: while nobody has it open, every write to it fails."""
+    """The disk is a pipe: while no reader has it open, every write to it fails."""
     pipe = tmp_path / "requests.log"
     os.mkfifo(pipe)
     disk = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

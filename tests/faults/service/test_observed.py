@@ -1,4 +1,4 @@
-"""What watches the shop is exact, keeps what went wrong, and never becomes the trouble itself."""
+"""Metrics, traces and logs are exact, keep every failure, and never become the trouble."""
 
 import json
 import signal
@@ -88,7 +88,7 @@ def test_waiting_requests_are_counted_as_active(step: Checkpoint) -> None:
         looking = [shoppers.submit(client.get, f"/products/{number}") for number in range(1, 6)]
         active = "http_server_active_requests"
         itself = 1  # to look takes a request, too
-        wait_until(lambda: numbers(system)[active,] == itself + 5, "five who look")
+        wait_until(lambda: numbers(system)[active,] == itself + 5, "five active reads")
         other.rollback()
         assert {look.result().status_code for look in looking} == {200}
         assert numbers(system)[active,] == itself

@@ -1,4 +1,4 @@
-"""Who is told to stop says so first, finishes what it has begun, and is gone in time."""
+"""A stopping instance says so first, finishes what it has begun, and ends in time."""
 
 import os
 import signal
