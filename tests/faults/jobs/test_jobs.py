@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from queues import FEW, QUEUED, Shop, opened
-from steps import each, run_program, without_worker
+from queues import FEW, LAST, QUEUED, Shop, opened
+from steps import each, run_program
 
 from stack.checkpoint import Checkpoint
 from stack.seed.data import CATEGORIES
@@ -107,7 +107,7 @@ def test_stopping_worker_finishes_its_jobs(shop: Shop, mail_held: Callable[[], N
 LISTENS = "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%'"
 
 
-@each(QUEUED)
+@each(LAST)
 def test_worker_listens_again_after_a_postgres_restart(step: Checkpoint) -> None:
     with opened(step) as shop:
         wait_until(lambda: shop.database.execute(LISTENS).fetchone() == (1,), "its start")
@@ -123,7 +123,7 @@ ASKING = (
 )
 
 
-@each(QUEUED)
+@each(LAST)
 def test_worker_survives_a_postgres_restart_while_fetching_a_job(step: Checkpoint) -> None:
     with opened(step) as shop:
         with (
@@ -137,12 +137,11 @@ def test_worker_survives_a_postgres_restart_while_fetching_a_job(step: Checkpoin
         wait_until(lambda: f"order-{bought}" in shop.messages(), "its confirmation")
 
 
-@each(QUEUED)
 @pytest.mark.parametrize("moment", ["before it is set up", "before its first statement"])
-def test_connection_lost_while_it_is_made_is_no_bug(step: Checkpoint, moment: str) -> None:
+def test_connection_lost_while_it_is_made_is_no_bug(shop: Shop, moment: str) -> None:
     """A bug would end the worker, and be a 500 for a client."""
-    with without_worker(step) as system:
-        run_program(step, "lost_connection.py", moment, DATABASE_URL=system.database_url)
+    url = shop.system.database_url
+    run_program(shop.system.checkpoint, "lost_connection.py", moment, DATABASE_URL=url)
 
 
 def test_refused_order_gets_no_confirmation(shop: Shop) -> None:

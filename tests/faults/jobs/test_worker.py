@@ -1,17 +1,23 @@
 """A worker goes on when PostgreSQL refuses its statements, and when it does not answer at all."""
 
 import psycopg
-from queues import QUEUED, opened
+from queues import LAST, opened
 from steps import each, introduced_in
 
 from stack.checkpoint import Checkpoint
+from stack.paths import CHECKPOINTS
 from stack.stubs.fault_proxy import FaultProxy
 from surge.machine.waiting import wait_until
 
-LAST = QUEUED[-1:]
+
+def test_connector_is_the_same_file_at_every_step() -> None:
+    """Its tests run at the last step only."""
+    found = [path.read_text() for path in CHECKPOINTS.glob("*/app/jobs/connector.py")]
+    assert len(found) > 1
+    assert len(set(found)) == 1
 
 
-@each(QUEUED)
+@each(LAST)
 def test_job_survives_silently_dead_connections(
     step: Checkpoint,
 ) -> None:
