@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "CACHE_PAUSE": str(PAUSE),
     "CACHE_SECONDS": "3600",  # nothing gets right because it expires
 }
+KEEP_ALIVE = httpx2.Limits(keepalive_expiry=2)  # seconds: before uvicorn hangs up, after five
 CATEGORIES = (None, "outdoors", "books")
 FIELDS = (None, "id,price_cents", "description,name", "price_cents,reviews,seller")
 
@@ -244,7 +245,7 @@ def shopping(request: pytest.FixtureRequest) -> Iterator[type[Shopping]]:
     """The machine, on a system that runs for all its examples."""
     with (
         without_worker(request.param, ENVIRONMENT, instances=2) as system,
-        httpx2.Client(timeout=30) as client,
+        httpx2.Client(timeout=30, limits=KEEP_ALIVE) as client,
         psycopg.connect(system.database_url, autocommit=True) as connection,
         redis.Redis.from_url(system.redis_url) as kept,
     ):

@@ -25,6 +25,7 @@ from surge.machine.waiting import wait_until
 OBSERVED = introduced_in("observed")
 
 ALL, NONE = {"NGINX_TRACE_SHARE": "100%"}, {"NGINX_TRACE_FLAG": "00"}
+QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "200"}  # milliseconds between two batches of spans
 ORDER = {"product_id": 7, "quantity": 1, "customer": "ada@example.com"}
 REQUESTS = "http_server_request_duration_seconds_count"
 
@@ -48,7 +49,7 @@ def traces(system: System) -> list[dict[str, Any]]:
 
 
 def spans_when(system: System, many: int) -> list[dict[str, Any]]:
-    """The spans, once so many are there: they are sent every few seconds."""
+    """The spans, once so many are there: they are sent in batches."""
     wait_until(lambda: len(traces(system)) >= many, f"{many} spans")
     return traces(system)
 
@@ -115,7 +116,7 @@ def test_garbage_urls_and_methods_make_no_metric_series(step: Checkpoint) -> Non
 
 @each(OBSERVED)
 def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> None:
-    with shop(step, environment=ALL, instances=1) as (system, client):
+    with shop(step, environment=ALL | QUICK, instances=1) as (system, client):
         assert client.post("/orders", json=ORDER).status_code == 201
         wait_until(
             lambda: any(span["name"] == "POST mail" for span in traces(system)), "the mail's span"
@@ -142,7 +143,7 @@ def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> N
 
 @each(OBSERVED)
 def test_log_lines_and_exemplar_name_their_trace(step: Checkpoint) -> None:
-    with shop(step, environment=ALL, worker=False, partners={"error_rate": 1.0}) as (
+    with shop(step, environment=ALL | QUICK, worker=False, partners={"error_rate": 1.0}) as (
         system,
         client,
     ):
@@ -165,7 +166,7 @@ def test_log_lines_and_exemplar_name_their_trace(step: Checkpoint) -> None:
 
 @each(OBSERVED)
 def test_failed_request_is_traced_even_if_not_sampled(step: Checkpoint) -> None:
-    small = {"POOL_SIZE": "1", "POOL_TIMEOUT": "1", "TRACE_SLOW": "60", **NONE}
+    small = {"POOL_SIZE": "1", "POOL_TIMEOUT": "1", "TRACE_SLOW": "60", **NONE, **QUICK}
     with shop(step, environment=small, instances=1, worker=False) as (system, client):
         assert client.get("/products/7/stock").status_code == 200
         hold = "BEGIN; LOCK TABLE products IN ACCESS EXCLUSIVE MODE"
