@@ -122,11 +122,10 @@ def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> N
             lambda: any(span["name"] == "POST mail" for span in traces(system)), "the mail's span"
         )
         spans = spans_when(system, 11)
-        [edge] = [
-            json.loads(line)
-            for line in system.proxy.log.read_text().splitlines()  # type: ignore[union-attr]
-            if "/orders" in line
-        ]
+        assert system.proxy
+        log = system.proxy.log
+        wait_until(lambda: "/orders" in log.read_text(), "nginx to write its log")
+        [edge] = [json.loads(line) for line in log.read_text().splitlines() if "/orders" in line]
         assert {span["trace_id"] for span in spans} == {edge["trace_id"]}
         assert {span["service"] for span in spans} == {"shop", "shop-worker"}
         by_id = {span["span_id"]: span for span in spans}
