@@ -15,12 +15,12 @@ from stack.servers import postgres
 # As the command does: a service that compiles itself anew at every start makes tests wait.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Nobody outside is spoken to, and a client takes 20 ms of CPU to read whom it would trust there.
+# No test talks to the internet, and a client takes 20 ms of CPU to read the authorities there.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = os.devnull
 
-# What a shell starts in the background, or nohup anywhere, ignores these, and so would all that the
-# tests start. Tests that go on are something else: what is handled, children do not inherit.
+# In the background of a shell, or under nohup, these are ignored, and every process that the tests
+# start would inherit that. A handler is not inherited: the tests go on, and their children end.
 for signal_number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(signal_number) == signal.SIG_IGN:
         signal.signal(signal_number, lambda number, frame: None)
@@ -28,7 +28,7 @@ for signal_number in (signal.SIGINT, signal.SIGHUP):
 
 @pytest.fixture(scope="session", autouse=True)
 def _forks() -> Iterator[None]:
-    """Most of a test's time would go into reading the same libraries once more."""
+    """Fork services from a process that has their libraries: reading them is most of a start."""
     with forks.enabled():
         yield
 

@@ -80,7 +80,7 @@ def promtool(*words: str | Path) -> None:
 
 
 @needs_promtool
-def test_prometheus_likes_its_configuration() -> None:
+def test_prometheus_configuration_is_valid() -> None:
     promtool("check", "config", RULES / "prometheus.yml")
 
 
@@ -89,7 +89,7 @@ def test_every_alert_fires_when_it_should_and_only_then() -> None:
     promtool("test", "rules", RULES / "alerts.test.yml")
 
 
-def test_no_alert_is_without_proof_or_advice() -> None:
+def test_every_alert_has_a_test_and_a_cure() -> None:
     alerts = [rule for rule in rules() if "alert" in rule]
     tests = (RULES / "alerts.test.yml").read_text()
     for alert in alerts:
@@ -98,7 +98,7 @@ def test_no_alert_is_without_proof_or_advice() -> None:
         assert alert["labels"]["severity"] in ("page", "ticket")
 
 
-def test_rules_and_dashboard_name_metrics_that_there_are() -> None:
+def test_rules_and_dashboard_use_existing_metrics() -> None:
     known = METRICS | {rule["record"] for rule in rules() if "record" in rule}
     known |= {f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "count", "sum")}
     for expression in [*(rule["expr"] for rule in rules()), *queries()]:
@@ -119,7 +119,7 @@ def labels() -> dict[str, set[str]]:
     return found
 
 
-def test_rules_and_dashboard_use_labels_that_there_are() -> None:
+def test_rules_and_dashboard_use_existing_labels() -> None:
     declared = labels()
     for expression in [*(rule["expr"] for rule in rules()), *queries()]:
         names = metrics_of(expression)
@@ -138,7 +138,7 @@ def test_the_dashboard_shows_every_metric() -> None:
 
 
 @needs_promtool
-def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
+def test_dashboard_queries_are_valid(tmp_path: Path) -> None:
     asked = [query.replace("$__rate_interval", "1m") for query in queries()]
     listed = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(asked)]
     file = tmp_path / "dashboard.yml"
@@ -146,7 +146,7 @@ def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
     promtool("check", "rules", file)
 
 
-def test_no_panel_lies_upon_another() -> None:
+def test_panels_do_not_overlap() -> None:
     numbers = [panel["id"] for panel in panels()]
     assert len(set(numbers)) == len(numbers)
     for one, other in combinations((panel["gridPos"] for panel in panels()), 2):
@@ -154,7 +154,7 @@ def test_no_panel_lies_upon_another() -> None:
         assert beside or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
 
 
-def test_a_point_in_a_graph_leads_to_the_trace_store() -> None:
+def test_exemplars_lead_to_the_trace_store() -> None:
     file = GRAFANA / "datasources" / "datasources.yaml"
     sources = {source["type"]: source for source in yaml.safe_load(file.read_text())["datasources"]}
     (leads,) = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]

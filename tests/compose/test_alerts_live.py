@@ -22,7 +22,7 @@ from surge.machine.waiting import wait_until
 QUICKER = {r"\[\d+[mh]\]": "[10s]", r"offset \w+": "offset 10s", r"(?<=for: )\d+m": "1s"}
 
 
-def test_the_shop_tells_every_number_by_the_name_that_rules_and_dashboard_use() -> None:
+def test_shop_exports_every_metric_of_rules_and_dashboard() -> None:
     with System(checkpoints()[-1], size="tiny") as system:
         told = "".join(
             httpx2.get(url).text for url in (f"{system.urls[0]}/metrics", *system.workers.metrics)

@@ -23,7 +23,7 @@ LAST = checkpoints()[-1]
 
 @pytest.fixture
 def environment(tmp_path: Path, own_server: str) -> dict[str, str]:
-    """What compose.yaml gives its containers, for a server that lets everybody in."""
+    """What compose.yaml gives its containers, for a server that takes any password."""
     (tmp_path / "password").write_text("anything")
     ours = {
         "CHECKPOINT": "",
@@ -87,7 +87,7 @@ def test_a_step_gets_its_database_once(environment: dict[str, str], own_server: 
     assert len(ours(own_server)) == 3  # another step, another database; the dataset is the same
 
 
-def test_it_becomes_the_service(environment: dict[str, str]) -> None:
+def test_serve_becomes_the_service(environment: dict[str, str]) -> None:
     port = free_port()
     where = {"UVICORN_HOST": "127.0.0.1", "UVICORN_PORT": str(port)}
     step = {**environment, **where, "CHECKPOINT": "01"}
@@ -95,13 +95,13 @@ def test_it_becomes_the_service(environment: dict[str, str]) -> None:
     with running(step, "serve") as process:
         wait_until(lambda: not is_free(port), "the service")
         assert httpx2.get(f"http://127.0.0.1:{port}/products/1").json()["id"] == 1
-        process.terminate()  # and nobody stands in between
+        process.terminate()  # no process stands in between
         assert process.stdout
         assert b"GET /products/1 200" in process.stdout.read()
         assert process.wait(10) in (0, -signal.SIGTERM)
 
 
-def test_a_worker_that_works_gives_a_sign_of_life(environment: dict[str, str]) -> None:
+def test_beat_succeeds_only_with_a_live_worker(environment: dict[str, str]) -> None:
     assert LAST.serve.worker
     assert run(environment, "seed").returncode == 0
     assert run(environment, "beat").returncode == 1
@@ -109,7 +109,7 @@ def test_a_worker_that_works_gives_a_sign_of_life(environment: dict[str, str]) -
         wait_until(lambda: run(environment, "beat").returncode == 0, "a worker")
 
 
-def test_where_there_is_no_worker_it_waits_until_it_is_told_to_stop(
+def test_work_waits_for_a_signal_in_a_step_without_worker(
     environment: dict[str, str],
 ) -> None:
     step = {**environment, "CHECKPOINT": "05"}
@@ -128,7 +128,7 @@ def test_where_there_is_no_worker_it_waits_until_it_is_told_to_stop(
         ("SIZE", "huge", "There is no size 'huge'. Set SIZE to full or tiny.\n"),
     ],
 )
-def test_an_error_is_one_line(
+def test_wrong_setting_is_one_line(
     environment: dict[str, str], variable: str, wrong: str, cure: str
 ) -> None:
     said = run({**environment, variable: wrong}, "seed")

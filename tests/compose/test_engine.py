@@ -91,7 +91,7 @@ def project() -> Iterator[Project]:
 
 
 class Crowd:
-    """Shoppers who read what no cache keeps, and order; what they met."""
+    """Clients that order, and read what no cache keeps; and the statuses that they met."""
 
     def __init__(self) -> None:
         self.over = Event()
@@ -142,7 +142,7 @@ def crowd(url: str) -> Iterator[Crowd]:
         shopper.result()
 
 
-def the_shop_answers_through_nginx(project: Project) -> None:
+def shop_answers_through_nginx(project: Project) -> None:
     with httpx2.Client(base_url=f"http://127.0.0.1:{project.port}", timeout=30) as shop:
         order = {"product_id": 1, "quantity": 2, "customer": "someone@example.com"}
         bought = shop.post("/orders", json=order)
@@ -154,7 +154,7 @@ def the_shop_answers_through_nginx(project: Project) -> None:
         wait_until(lambda: shop.get(where).json()["status"] == "done", "the report")
 
 
-def a_kill_and_a_roll_cost_no_reader_and_no_order(project: Project) -> None:
+def kill_and_roll_fail_no_read_and_no_order(project: Project) -> None:
     with crowd(f"http://127.0.0.1:{project.port}") as met:
         project.run("kill", "api-1")
         time.sleep(3)  # the crowd goes on without it
@@ -170,7 +170,7 @@ def a_kill_and_a_roll_cost_no_reader_and_no_order(project: Project) -> None:
     assert found == f"{met.sold[201]}|{met.sold[201]}"
 
 
-def prometheus_gets_an_answer_from_every_process(project: Project) -> None:
+def prometheus_scrapes_every_process(project: Project) -> None:
     def answering() -> Counter[str]:
         targets: dict[str, Any] = httpx2.get(f"{project.prometheus}/api/v1/targets").json()
         listed = targets["data"]["activeTargets"]
@@ -180,7 +180,7 @@ def prometheus_gets_an_answer_from_every_process(project: Project) -> None:
     wait_until(lambda: answering() >= Counter(wanted), json.dumps(wanted))
 
 
-def only_published_ports_are_open(project: Project) -> None:
+def containers_run_without_root_and_postgres_wants_passwords(project: Project) -> None:
     for service in ("api-1", "worker", "nginx", "postgres", "valkey", "prometheus"):
         assert int(project.run("exec", "-T", service, "id", "-u")) > 0
     for who in ("surge", "postgres"):
@@ -192,8 +192,8 @@ def only_published_ports_are_open(project: Project) -> None:
 @pytest.mark.docker
 @pytest.mark.timeout(1800)  # the first time, images are fetched
 @pytest.mark.skipif(bool(REASON), reason=REASON)
-def test_the_whole_file(project: Project) -> None:
-    the_shop_answers_through_nginx(project)
-    a_kill_and_a_roll_cost_no_reader_and_no_order(project)
-    prometheus_gets_an_answer_from_every_process(project)
-    only_published_ports_are_open(project)
+def test_shop_of_the_compose_file_works(project: Project) -> None:
+    shop_answers_through_nginx(project)
+    kill_and_roll_fail_no_read_and_no_order(project)
+    prometheus_scrapes_every_process(project)
+    containers_run_without_root_and_postgres_wants_passwords(project)

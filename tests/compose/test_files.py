@@ -19,7 +19,7 @@ VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file as Compose reads it when nobody sets a variable."""
+    """A file as Compose reads it when no variable is set."""
     found: dict[str, Any] = yaml.safe_load(VARIABLE.sub(r"\1", path.read_text()))
     return found
 
@@ -35,19 +35,19 @@ def hosts(text: str) -> set[str]:
     return set(re.findall(r"\b([a-z][\w-]*):\d{2,5}\b", text)) - {"localhost"}
 
 
-def test_the_file_is_what_the_compose_specification_says() -> None:
+def test_file_follows_the_compose_specification() -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*command, FILE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 @each
-def test_an_image_has_an_exact_tag(name: str) -> None:
+def test_image_has_an_exact_tag(name: str) -> None:
     assert re.fullmatch(r"surge-shop|.+:v?\d+\.\d+(\.\d+)?", SERVICES[name]["image"])
 
 
 @each
-def test_a_container_may_do_little_and_take_little(name: str) -> None:
+def test_container_has_few_rights_and_resource_limits(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
@@ -56,12 +56,12 @@ def test_a_container_may_do_little_and_take_little(name: str) -> None:
 
 
 @each
-def test_a_lasting_service_has_a_health_check(name: str) -> None:
+def test_long_running_service_has_a_health_check(name: str) -> None:
     assert ("healthcheck" in SERVICES[name]) == (name not in ONCE | NOTHING_TO_ASK_WITH)
 
 
 @each
-def test_ports_are_open_to_this_machine_only(name: str) -> None:
+def test_only_published_services_are_reached_and_only_locally(name: str) -> None:
     ports = SERVICES[name].get("ports", [])
     assert bool(ports) == (name in PUBLISHED)
     assert all(port.startswith("127.0.0.1:") for port in ports)
@@ -69,14 +69,14 @@ def test_ports_are_open_to_this_machine_only(name: str) -> None:
 
 
 @each
-def test_what_is_mounted_is_there(name: str) -> None:
+def test_mounted_files_exist(name: str) -> None:
     volumes = read(FILE)["volumes"]
     for mount in SERVICES[name].get("volumes", []):
         source = mount.partition(":")[0]
         assert source in volumes or (HERE / source).exists()
 
 
-def test_every_host_name_in_use_is_a_service() -> None:
+def test_every_host_name_is_a_service() -> None:
     files = [
         "otel/collector.yaml",
         "prometheus/prometheus.yml",
@@ -101,10 +101,10 @@ def test_the_shop_trusts_nginx_and_nginx_knows_every_instance() -> None:
         assert shop["FORWARDED_ALLOW_IPS"] == nginx
         assert shop["INSTANCES"] == str(len(instances))
         idle = float(SERVICES["nginx"]["environment"]["NGINX_IDLE"].removesuffix("s"))
-        assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # who asks must be who hangs up
+        assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # nginx must be the one to hang up
 
 
-def test_nginx_accepts_the_containers_settings(tmp_path: Path) -> None:
+def test_nginx_accepts_the_containers_configuration(tmp_path: Path) -> None:
     issue_certificate(tmp_path)
     given = {**SERVICES["nginx"]["environment"], "NGINX_FILES": str(tmp_path)}
     text = re.sub(r"(?m)^#.*", "", TEMPLATE.read_text())
@@ -118,14 +118,14 @@ def test_nginx_accepts_the_containers_settings(tmp_path: Path) -> None:
     assert "[warn]" not in done.stderr
 
 
-def test_the_dockerfile_leaves_out_only_what_there_is() -> None:
+def test_packages_left_out_of_the_image_are_dependencies() -> None:
     left_out = re.search(r"grep -vE '\^\((.+)\)'", (HERE / "Dockerfile").read_text())
     assert left_out
     for name in left_out[1].split("|"):
         assert f'    "{name}' in (ROOT / "pyproject.toml").read_text(), name
 
 
-def test_hadolint_likes_the_dockerfile() -> None:
+def test_dockerfile_passes_hadolint() -> None:
     command = [Path(sys.executable).with_name("hadolint"), HERE / "Dockerfile"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -36,7 +36,7 @@ def test_a_change_is_answered_and_seen_at_once(
 ) -> None:
     path = f"/products/{product.id}"
     shop.cookies.clear()  # an author's would go past the caches
-    shop.get(path)  # whatever is cached is cached before the change
+    shop.get(path)  # anything cached is cached before the change
     expected = {**golden.detail(product), **change}
     assert shop.patch(path, json=change).json() == expected
     assert shop.get(path).json() == expected

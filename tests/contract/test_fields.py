@@ -29,12 +29,12 @@ def test_each_field_can_be_had_alone(shop: Shop, field: str) -> None:
 
 
 @pytest.mark.parametrize("fields", ["id,name", "name,id", "id,id,name", ",".join(FIELDS)])
-def test_what_is_asked_for_is_answered(shop: Shop, fields: str) -> None:
+def test_requested_fields_are_answered(shop: Shop, fields: str) -> None:
     answer = shop.get(f"/products/{PRODUCT}", params={"fields": fields})
     assert answer.json() == expected(*fields.split(","))
 
 
-def test_in_any_order_it_is_the_same_answer(shop: Shop) -> None:
+def test_order_of_fields_does_not_change_the_answer(shop: Shop) -> None:
     one, other = (
         shop.get(f"/products/{PRODUCT}", params={"fields": fields}).content
         for fields in ("id,name", "name,id")
@@ -45,13 +45,13 @@ def test_in_any_order_it_is_the_same_answer(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "fields", ["", ",", "id,", "colour", "id,colour", "ID", "id name", "seller.name", "é", "id\n"]
 )
-def test_what_is_no_field_is_refused_with_those_there_are(shop: Shop, fields: str) -> None:
+def test_unknown_field_is_refused_with_the_known_ones(shop: Shop, fields: str) -> None:
     answer = shop.get(f"/products/{PRODUCT}", params={"fields": fields})
     assert answer.status_code == 422
     assert "price_cents" in str(answer.json()["errors"])
 
 
-def test_saying_it_a_thousand_times_is_refused(shop: Shop) -> None:
+def test_field_repeated_a_thousand_times_is_refused(shop: Shop) -> None:
     """What is kept for each spelling must have a bound."""
     answer = shop.get(f"/products/{PRODUCT}", params={"fields": ",".join(["id"] * 1000)})
     assert answer.status_code == 422

@@ -46,11 +46,11 @@ def test_orders_of_the_seed_can_be_read(shop: Shop) -> None:
     ("999999", 404), ("9223372036854775807", 404), ("9223372036854775808", 422), ("0", 422),
     ("-3", 422), ("one", 422),
 ])  # fmt: skip
-def test_what_is_not_an_order_is_not_shown(shop: Shop, order_id: str, status: int) -> None:
+def test_unknown_or_malformed_order_ids_are_refused(shop: Shop, order_id: str, status: int) -> None:
     assert shop.get(f"/orders/{order_id}").status_code == status
 
 
-def test_a_zero_byte_is_no_order(shop: Shop) -> None:
+def test_zero_byte_as_an_order_id_is_refused(shop: Shop) -> None:
     # A proxy lets none through, and says so itself.
     assert shop.get("/orders/%00").status_code in (400, 422)
 
@@ -92,7 +92,7 @@ def test_without_a_key_every_order_counts(shop: Shop, product: data.Product) -> 
     assert stock(shop, product) == product.stock - 2
 
 
-def test_more_than_there_is_is_refused_and_not_remembered(
+def test_order_beyond_the_stock_is_refused_and_not_remembered(
     shop: Shop, product: data.Product
 ) -> None:
     key = {"Idempotency-Key": f"sold-out-{product.id}"}
@@ -127,8 +127,8 @@ def test_a_malformed_key_is_refused(shop: Shop, untouched: data.Product, key: st
     assert stock(shop, untouched) == untouched.stock
 
 
-def test_what_is_no_http_never_reaches_the_shop(shop: Shop, untouched: data.Product) -> None:
-    """No header may hold a DEL; who refuses it, the server or the shop, is not our business."""
+def test_invalid_header_byte_sells_nothing(shop: Shop, untouched: data.Product) -> None:
+    """No header may hold a DEL; the server or the shop may be the one to refuse it."""
     headers = [(b"idempotency-key", b"\x7f")]
     answer = httpx2.post(f"{shop.base_url}/orders", json=order_for(untouched), headers=headers)
     assert 400 <= answer.status_code < 500
@@ -187,13 +187,13 @@ def test_an_incomplete_order_is_refused(shop: Shop, missing: str, untouched: dat
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", "null", '"order"', "{}", '{"customer": "\\ud800"}']
 )
-def test_what_is_no_order_is_refused(shop: Shop, body: str) -> None:
+def test_malformed_order_body_is_refused(shop: Shop, body: str) -> None:
     answer = shop.post("/orders", content=body.encode(), headers=JSON)
     assert 400 <= answer.status_code < 500
 
 
 @pytest.mark.parametrize("where", ["customer", "padding"])
-def test_a_megabyte_is_no_order(shop: Shop, where: str, untouched: data.Product) -> None:
+def test_order_of_a_megabyte_is_refused(shop: Shop, where: str, untouched: data.Product) -> None:
     # A proxy may not even read it.
     refused = shop.post("/orders", json=order_for(untouched, **{where: "x" * 1_000_000}))
     assert refused.status_code in (413, 422)
@@ -202,5 +202,5 @@ def test_a_megabyte_is_no_order(shop: Shop, where: str, untouched: data.Product)
 
 @pytest.fixture
 def untouched() -> data.Product:
-    """A product that nobody orders successfully, shared by the tests that must not."""
+    """A product whose stock stays: shared by the tests whose orders are all refused."""
     return next(p for p in golden.in_category("games") if p.stock > 20)

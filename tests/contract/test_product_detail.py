@@ -50,7 +50,7 @@ def test_an_unknown_product_is_not_found(shop: Shop, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/products/{}", "/products/{}/stock", "/products/{}/offers"])
 @pytest.mark.parametrize("product_id", BAD_IDS)
-def test_what_cannot_be_a_product_id_is_refused(shop: Shop, path: str, product_id: str) -> None:
+def test_malformed_product_id_is_refused(shop: Shop, path: str, product_id: str) -> None:
     # A proxy lets no zero byte through, and says so itself.
     refused = {400, 422} if "%00" in product_id else {422}
     assert shop.get(path.format(product_id)).status_code in refused

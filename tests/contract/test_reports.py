@@ -1,4 +1,4 @@
-"""POST /reports and GET /reports/{id}: the sales of a category, whenever they are ready."""
+"""POST /reports and GET /reports/{id}: a category's sales, in the background or at once."""
 
 import time
 from typing import Any
@@ -52,5 +52,7 @@ def test_a_bad_report_is_refused(shop: Shop, body: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("report_id", "status"), [("999999", 404), ("0", 422), ("9223372036854775808", 422), ("a", 422)]
 )
-def test_what_is_not_a_report_is_not_shown(shop: Shop, report_id: str, status: int) -> None:
+def test_unknown_or_malformed_report_ids_are_refused(
+    shop: Shop, report_id: str, status: int
+) -> None:
     assert shop.get(f"/reports/{report_id}").status_code == status

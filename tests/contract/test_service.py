@@ -17,12 +17,12 @@ PATHS = {
 }
 
 
-def test_it_is_alive(shop: Shop) -> None:
+def test_health_check_is_ok(shop: Shop) -> None:
     answer = shop.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-def test_it_is_ready_and_names_what_it_checked(shop: Shop) -> None:
+def test_readiness_names_its_checks(shop: Shop) -> None:
     answer = shop.get("/readyz")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ready"
@@ -41,13 +41,13 @@ def test_an_unknown_address_is_a_problem_with_a_cure(shop: Shop, path: str) -> N
     ("method", "path"),
     [("DELETE", "/products/7"), ("PUT", "/products/7"), ("POST", "/products"), ("GET", "/reports")],
 )
-def test_a_method_that_is_not_taken_is_a_problem_too(shop: Shop, method: str, path: str) -> None:
+def test_an_unsupported_method_is_a_problem_with_a_cure(shop: Shop, method: str, path: str) -> None:
     answer = shop.request(method, path)
     assert answer.status_code == 405
     assert answer.headers["allow"]
 
 
-def test_the_document_knows_every_path(shop: Shop) -> None:
+def test_openapi_document_has_every_path(shop: Shop) -> None:
     documented = shop.document["paths"]
     for path, methods in PATHS.items():
         assert methods <= documented.get(path, {}).keys(), path
@@ -61,6 +61,6 @@ def test_every_error_is_documented_as_a_problem(shop: Shop) -> None:
                     assert list(response["content"]) == ["application/problem+json"]
 
 
-def test_every_answer_says_what_it_is(shop: Shop) -> None:
+def test_every_answer_has_its_content_type(shop: Shop) -> None:
     for path in ("/products", "/products/7", "/healthz"):
         assert shop.get(path).headers["content-type"] == "application/json"

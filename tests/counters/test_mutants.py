@@ -1,4 +1,4 @@
-"""What a reader gets wrong is caught, and by name."""
+"""A reader's mistake is caught, by the counter that is about it."""
 
 import shutil
 from pathlib import Path
@@ -29,7 +29,7 @@ MUTANTS = {
         "        async with open_client() as client, client.get(",
         "partners.connections",
     ),
-    "a partner who is waited for on the loop": (
+    "a partner call that blocks the loop": (
         "app/partners.py",
         "async with client.get(path, allow_redirects=False) as response:",
         "__import__('urllib.request').request.urlopen(settings.partners_url + path)\n"
@@ -47,7 +47,7 @@ MUTANTS = {
 
 
 @pytest.mark.parametrize("name", MUTANTS)
-def test_it_is_caught_by_its_counter(name: str, tmp_path: Path) -> None:
+def test_mutant_is_caught_by_its_counter(name: str, tmp_path: Path) -> None:
     file, old, new, counter = MUTANTS[name]
     step = find("async")
     mine = tmp_path / "05"

@@ -8,12 +8,12 @@ from contextlib import suppress
 from itertools import count
 
 import httpx2
-from steps import teaching
+from steps import introduced_in
 
 from stack.system import System
 from surge.machine.waiting import wait_until
 
-BALANCED = teaching("balanced")
+BALANCED = introduced_in("balanced")
 
 NUMBERS = count()
 

@@ -1,4 +1,4 @@
-"""Crowds: shoppers who go on and on while something happens to the system."""
+"""Crowds: clients that go on and on while something happens to the system."""
 
 import time
 from collections import Counter
@@ -21,7 +21,7 @@ Act = Callable[[httpx2.Client, int], None]
 
 @contextmanager
 def crowd(system: System, *acts: Act, each: int = 4) -> Iterator[None]:
-    """Some for every act, who repeat it until we are done; what one of them meets is raised."""
+    """Run `each` clients per act, which repeat it until the block ends; raise what one meets."""
     over = Event()
 
     def one(act: Act, start: int) -> None:
@@ -40,23 +40,23 @@ def crowd(system: System, *acts: Act, each: int = 4) -> Iterator[None]:
             time.sleep(0.3)
         finally:
             over.set()
-            for done in acting:  # what one of them met explains what was waited for in vain
+            for done in acting:  # a client's error explains a wait in vain
                 done.result()
 
 
 def order(product_id: int, number: int) -> dict[str, Any]:
-    """What is sent to buy a unit, with a key of its own."""
+    """The request that buys a unit, with a key of its own."""
     return {
         "json": {"product_id": product_id, "quantity": 1, "customer": f"buyer{number}@example.com"},
         "headers": {"Idempotency-Key": f"{product_id}-{number}"},
     }
 
 
-HOT = range(1, 6)  # products, and the pages that are kept
+HOT = range(1, 6)  # products, and the pages that are cached
 
 
 class Looks:
-    """Readers of hot products and pages, who must always be answered."""
+    """Reads of hot products and pages, which must all be answered."""
 
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Rows that nobody measured, for tests of what is made from rows. Never to be recorded."""
+"""Invented rows, for tests of figures, tables and reports. Never to be recorded."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count

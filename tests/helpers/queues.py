@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import psycopg
-from steps import teaching
+from steps import introduced_in
 
 from stack.checkpoint import Checkpoint
 from stack.seed.data import products
@@ -16,7 +16,8 @@ from stack.stubs.client import partner_stats
 from stack.system import System
 from surge.machine.waiting import wait_until
 
-QUEUED = teaching("background")
+QUEUED = introduced_in("background")
+LAST = QUEUED[-1:]  # for tests of connector.py, which is the same file at all of these steps
 QUICK = {"WORKER_SILENCE": "1"}
 PLENTY, FEW = (
     next(product.id for product in products("tiny") if product.stock in stock)
@@ -25,7 +26,7 @@ PLENTY, FEW = (
 
 
 class Shop:
-    """A running shop with what a test asks of it and of its queue."""
+    """A running shop and its queue, with what tests do to them."""
 
     def __init__(self, system: System, client: httpx2.Client, database: Any) -> None:
         self.system = system
@@ -46,16 +47,16 @@ class Shop:
         return self.client.post("/orders", json=body)
 
     def buy_four(self) -> set[str]:
-        """The keys of the messages that four orders deserve."""
+        """Place four orders; return the keys of their confirmations."""
         return {f"order-{self.buy().json()['id']}" for _ in range(4)}
 
     def messages(self) -> dict[str, Any]:
-        """What the mail service has taken, by key."""
+        """The messages that the mail service has taken, by key."""
         taken: dict[str, Any] = httpx2.get(f"{self.system.partners_url}/mail/messages").json()
         return taken
 
     def posts(self) -> int:
-        """How often it was asked."""
+        """How many requests the mail service has had."""
         return partner_stats(self.system.partners_url)["posts"]
 
     def jobs(self, *statuses: str) -> list[tuple[str, int]]:
@@ -64,7 +65,7 @@ class Shop:
         return list(self.database.execute(query, [list(statuses)]))
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """What the workers have logged under this name."""
+        """The workers' log lines of an event."""
         logs = self.system.run_dir.glob("jobs-of-*.log")
         lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
         return [line for line in lines if line["event"] == event]

@@ -4,15 +4,15 @@ import json
 from typing import Any
 
 import httpx2
-from steps import teaching
+from steps import introduced_in
 
 from stack.system import System
 
-RESILIENT = teaching("resilient")
+RESILIENT = introduced_in("resilient")
 
 
 def refused(answer: httpx2.Response, status: int = 503) -> None:
-    """It must say no as a problem with a cure, and when to come again."""
+    """A refusal is a problem with a cure, and a 503 says when to retry."""
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["status"] == status
@@ -23,6 +23,6 @@ def refused(answer: httpx2.Response, status: int = 503) -> None:
 
 
 def lines(system: System, event: str) -> list[dict[str, Any]]:
-    """What the instances have logged under this name."""
+    """The instances' log lines of an event."""
     said = [json.loads(line) for line in system.service.log().splitlines()]
     return [line for line in said if line["event"] == event]

@@ -18,7 +18,7 @@ Reply = Callable[[int], Coroutine[Any, Any, bytes]]
 
 
 def always(answer: bytes) -> Reply:
-    """The same answer to everybody."""
+    """The same answer to every request."""
 
     async def reply(n: int) -> bytes:
         return answer
@@ -37,7 +37,7 @@ def after(seconds: float) -> Reply:
 
 
 class Server:
-    """Answers the n-th request with whatever bytes `reply(n)` gives; on none it hangs up."""
+    """Answers the n-th request with the bytes of `reply(n)`; hangs up on none."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply

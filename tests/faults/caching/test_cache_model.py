@@ -1,28 +1,24 @@
-"""Whatever happens, and in whatever order: no cache shows what has not been true for too long.
+"""No cache answers with old data for too long, whatever happens, and in whatever order.
 
-A machine draws what shoppers, authors and buyers do at two instances, and what goes wrong
-meanwhile. A model knows what was true when, and so which answers are allowed.
+A state machine draws what readers, authors and buyers do at two instances, and which fault of
+Redis comes between. The model beside it knows when each answer was true, and so which are allowed.
 """
 
-import json
-import math
 import os
 import signal
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, NamedTuple
 
 import golden
 import httpx2
 import psycopg
 import pytest
 import redis
-from caches import CACHED, TIERED, WAITING
+from cache_model import MEMORY, PAUSE, PRODUCTS, Look, Shop, detail, page
+from caches import CACHED, WAITING
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -30,25 +26,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from steps import alone
+from steps import PROGRAMS, without_worker
 
-from stack.checkpoint import Checkpoint
-from stack.seed import data
-from stack.system import System
 from surge.machine.waiting import wait_until
 
-MEMORY = 0.05
-PAUSE = 0.3
 ENVIRONMENT = {
     "MEMORY_SECONDS": str(MEMORY),
     "CACHE_PAUSE": str(PAUSE),
     "CACHE_SECONDS": "3600",  # nothing gets right because it expires
 }
-SURE = 0.5  # seconds before its end, a cookie does not expire on its way
-LOGGED = 2.0  # seconds until a line is there: the log is written behind its back
-SOON = 10.0  # seconds: for what takes a moment on a quiet machine
-
-PRODUCTS = (209, 355, 777, 614)  # three of the first page of outdoors, and a book
+KEEP_ALIVE = httpx2.Limits(keepalive_expiry=2)  # seconds: before uvicorn hangs up, after five
 CATEGORIES = (None, "outdoors", "books")
 FIELDS = (None, "id,price_cents", "description,name", "price_cents,reviews,seller")
 
@@ -59,163 +46,13 @@ changes = st.one_of(
     st.fixed_dictionaries({"description": st.text("abc é🎲", min_size=1)}),
 )
 
-# Whoever looks up a product as it is in `held`, and whoever commits a change, can be made to wait.
-HOLD = """
-    CREATE TABLE held (product_id integer, price_cents integer);
-    ALTER TABLE sellers RENAME TO sellers_of_all;
-    CREATE VIEW sellers AS SELECT * FROM sellers_of_all AS seller
-    WHERE NOT EXISTS (
-        SELECT FROM held JOIN products USING (price_cents)
-        WHERE products.id = product_id AND seller_id = seller.id
-    ) OR pg_advisory_xact_lock_shared(1) IS NOT NULL;
-    CREATE FUNCTION wait_to_commit() RETURNS trigger LANGUAGE plpgsql AS
-        'BEGIN PERFORM pg_advisory_xact_lock_shared(2); RETURN NULL; END';
-    CREATE CONSTRAINT TRIGGER slowly AFTER UPDATE ON products
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_to_commit();
-"""
-
-
-class State(NamedTuple):
-    """What was true, from the beginning of the change that made it."""
-
-    shelf: dict[int, data.Product]
-    since: float
-    instance: int = -1  # where it was changed
-
-
-class Look(NamedTuple):
-    """Something that can be looked at, and what the answer is, by what is true."""
-
-    path: str
-    right: Callable[[golden.Shelf], golden.Json]
-
-
-def detail(product_id: int, fields: str | None = None) -> Look:
-    def right(shelf: golden.Shelf) -> golden.Json:
-        whole = golden.detail(shelf[product_id])
-        return whole if fields is None else {name: whole[name] for name in fields.split(",")}
-
-    path = f"/products/{product_id}"
-    return Look(path if fields is None else f"{path}?fields={fields}", right)
-
-
-def page(category: str | None, sort: str) -> Look:
-    within = "" if category is None else f"category={category}&"
-    return Look(
-        f"/products?{within}sort={sort}",
-        lambda shelf: golden.page(category, sort=sort, shelf=shelf),
-    )
-
-
 sorts = st.sampled_from(["newest", "price", "-price", "rating"])
 pages = st.builds(page, st.sampled_from(CATEGORIES), sorts)
 looks = st.one_of(st.builds(detail, product_ids, st.sampled_from(FIELDS)), pages)
 
 
-class Shop:
-    """The system with all that was true of it, for as long as it runs."""
-
-    def __init__(self, step: Checkpoint, system: System, client: httpx2.Client) -> None:
-        self.bound = MEMORY if step in TIERED else 0.0
-        self.system, self.client = system, client
-        self.states = [State(golden.products(), 0.0)]
-        self.overs: list[float] = []  # when each state but the last was over, for all to see
-        self.stock = {id: golden.products()[id].stock for id in PRODUCTS}
-        self.seen: dict[tuple[int, str], tuple[str, golden.Json]] = {}  # with their ETags
-        self.cookie, self.cookie_until = "", 0.0
-        self.asked: deque[str] = deque(maxlen=40)
-        self.failure: Exception | None = None
-
-    @property
-    def shelf(self) -> dict[int, data.Product]:
-        return self.states[-1].shelf
-
-    def ask(self, method: str, instance: int, path: str, **more: Any) -> httpx2.Response:
-        self.client.cookies.clear()
-        self.asked.append(f"{method} {path} at {instance} {more}")
-        answer = self.client.request(method, self.system.urls[instance] + path, **more)
-        assert answer.status_code < 500, f"{method} {path} gave {answer.text}"
-        return answer
-
-    def look(
-        self, instance: int, look: Look, *, exact: bool = False, cookie: str = "", tag: bool = False
-    ) -> None:
-        """Somebody looks, and gets what was true a bound ago, or has become true since."""
-        began = time.time()
-        body = self.read(instance, look, cookie, tag)
-        oldest = sum(over + self.bound < began for over in self.overs)
-        if exact:
-            oldest = len(self.states) - 1
-        if any(body == look.right(state.shelf) for state in self.states[oldest:]):
-            return
-        true = [n for n in range(oldest) if body == look.right(self.states[n].shelf)]
-        assert true, f"{look.path} at {instance}: that was never true: {body}"[:300]
-        late = f"{look.path} at {instance}: {began - self.overs[true[-1]]:.3f} s late: {body}"[:300]
-        assert not exact, f"for its author, {late}"
-        assert self.unheard(self.states[true[-1] + 1].since), late
-        # Redis did not hear of the change. It does when it answers again, unaided: nobody asks
-        # the other instance anything until then.
-        deadline = time.monotonic() + SOON
-        while self.read(instance, look) != look.right(self.shelf):
-            assert time.monotonic() < deadline, f"for good, {late}"
-            time.sleep(0.02)
-
-    def read(self, instance: int, look: Look, cookie: str = "", tag: bool = False) -> golden.Json:
-        known, whole = self.seen.get((instance, look.path), ("", {}))
-        headers = {"Cookie": cookie} if cookie else {}
-        if tag and known:
-            headers["If-None-Match"] = known
-        answer = self.ask("GET", instance, look.path, headers=headers)
-        if answer.status_code == 304:
-            assert "If-None-Match" in headers and answer.content == b""
-            return whole
-        assert answer.status_code == 200, answer.text
-        body: golden.Json = answer.json()
-        self.seen[instance, look.path] = answer.headers.get("ETag", ""), body
-        return body
-
-    def unheard(self, since: float) -> bool:
-        """Whether an instance had trouble with Redis so shortly before, or at any time after."""
-        deadline = time.monotonic() + LOGGED
-        while time.monotonic() < deadline:
-            if any(at > since - PAUSE - 0.1 for at in self.troubles()):
-                return True
-            time.sleep(0.05)
-        return False
-
-    def troubles(self) -> Iterator[float]:
-        for line in self.system.service.log().splitlines():
-            if b'"no cache"' in line:
-                yield datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
-
-    def change(self, instance: int, product_id: int, change: golden.Json) -> None:
-        since = time.time()
-        answer = self.ask("PATCH", instance, f"/products/{product_id}", json=change)
-        assert answer.status_code == 200, answer.text
-        changed = self.shelf[product_id]._replace(**change)
-        self.states.append(State({**self.shelf, product_id: changed}, since, instance))
-        self.overs.append(time.time())
-        assert answer.json() == golden.detail(changed)
-        if "set-cookie" in answer.headers:
-            cookie, *attributes = answer.headers["set-cookie"].split("; ")
-            [age] = (int(one[8:]) for one in attributes if one.startswith("Max-Age="))
-            assert age >= math.ceil(MEMORY)
-            self.cookie, self.cookie_until = cookie, time.time() + age
-
-    def look_at_own(self, look: Look) -> None:
-        """The author looks at what has just been changed, here and there.
-
-        Here it is new for everybody. There, it is for who has the cookie, if it takes one.
-        """
-        here = self.states[-1].instance
-        cookie = self.cookie if time.time() < self.cookie_until - SURE else ""
-        self.look(1 - here, look, exact=bool(cookie), cookie=cookie)
-        self.look(here, look, exact=True, tag=True)
-        self.look(here, look, exact=True)
-
-
 class Shopping(RuleBasedStateMachine):
-    """One example: what happens next is drawn, with at most one misfortune of Redis."""
+    """One example: each next step is drawn, with at most one fault of Redis."""
 
     shop: Shop
     database: psycopg.Connection
@@ -223,36 +60,36 @@ class Shopping(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.misfortunes = 0
-        self.stopped = 0  # the process that does not move
+        self.faults = 0
+        self.stopped = 0  # the id of the process that is frozen
 
     def teardown(self) -> None:
         error = sys.exception()
         if isinstance(error, Exception) and not self.shop.failure:
-            error.add_note("\n".join(["The last that was asked:", *self.shop.asked]))
+            error.add_note("\n".join(["The last requests:", *self.shop.asked]))
             self.shop.failure = error
         if self.stopped:
-            self.redis_goes_on()
+            self.thaw_redis()
 
     @rule(instance=instances, look=looks)
-    def anyone_looks(self, instance: int, look: Look) -> None:
+    def read(self, instance: int, look: Look) -> None:
         self.shop.look(instance, look)
 
     @rule(look=looks)
-    def anyone_looks_here_and_there(self, look: Look) -> None:
+    def read_everywhere(self, look: Look) -> None:
         for instance in (0, 1):
             self.shop.look(instance, look)
 
     @rule(instance=instances, ids=st.permutations(PRODUCTS))
-    def a_crowd_looks_at_what_nobody_has_kept(self, instance: int, ids: list[int]) -> None:
-        self.all_expires()
-        self.memories_fade()
+    def crowd_reads_uncached_products(self, instance: int, ids: list[int]) -> None:
+        self.flush_redis()
+        self.outlast_memory()
         with ThreadPoolExecutor(8) as crowd:
             for looking in [crowd.submit(self.shop.look, instance, detail(id)) for id in ids * 2]:
                 looking.result()
 
     @rule(instance=instances, look=looks)
-    def somebody_asks_whether_it_has_changed(self, instance: int, look: Look) -> None:
+    def revalidate(self, instance: int, look: Look) -> None:
         self.shop.look(instance, look, tag=True)
 
     @rule(
@@ -262,19 +99,19 @@ class Shopping(RuleBasedStateMachine):
         sort=sorts,
         everywhere=st.booleans(),
     )
-    def an_author_changes_something(
+    def change_a_product(
         self, instance: int, product_id: int, change: golden.Json, sort: str, everywhere: bool
     ) -> None:
         category = self.shop.shelf[product_id].category
         within = page(None if everywhere else category, sort)
-        self.anyone_looks_here_and_there(detail(product_id))
-        self.anyone_looks_here_and_there(within)
+        self.read_everywhere(detail(product_id))
+        self.read_everywhere(within)
         self.shop.change(instance, product_id, change)
         self.shop.look_at_own(detail(product_id))
         self.shop.look_at_own(within)
 
     @rule(instance=instances, ids=st.permutations(PRODUCTS), price=st.integers(1, 100_000))
-    def an_author_changes_all_and_leaves(self, instance: int, ids: list[int], price: int) -> None:
+    def change_all_products(self, instance: int, ids: list[int], price: int) -> None:
         for product_id in ids:
             self.shop.change(instance, product_id, {"price_cents": price})
 
@@ -283,7 +120,7 @@ class Shopping(RuleBasedStateMachine):
         product_id=product_ids,
         quantity=st.integers(1, 10),
     )
-    def somebody_buys(self, instance: int, product_id: int, quantity: int) -> None:
+    def buy(self, instance: int, product_id: int, quantity: int) -> None:
         body = {"product_id": product_id, "quantity": quantity, "customer": "ada@example.com"}
         answer = self.shop.ask("POST", instance, "/orders", json=body)
         if quantity > self.shop.stock[product_id]:
@@ -296,17 +133,15 @@ class Shopping(RuleBasedStateMachine):
         assert (order["unit_price_cents"], order["total_cents"]) == (price, quantity * price)
         for reader in (0, 1):
             assert self.shop.ask("GET", reader, answer.headers["Location"]).json() == order
-            self.somebody_asks_for_the_stock(reader, product_id)
+            self.read_stock(reader, product_id)
 
     @rule(instance=instances, product_id=product_ids)
-    def somebody_asks_for_the_stock(self, instance: int, product_id: int) -> None:
+    def read_stock(self, instance: int, product_id: int) -> None:
         answer = self.shop.ask("GET", instance, f"/products/{product_id}/stock")
         assert answer.json() == {"product_id": product_id, "stock": self.shop.stock[product_id]}
 
     @rule(instance=instances, product_id=st.integers(1001, 1010), more=st.sampled_from(FIELDS))
-    def somebody_asks_for_what_there_is_not(
-        self, instance: int, product_id: int, more: str | None
-    ) -> None:
+    def ask_for_an_unknown_product(self, instance: int, product_id: int, more: str | None) -> None:
         path = detail(product_id, more).path
         assert self.shop.ask("GET", instance, path).status_code == 404
         change = {"price_cents": 1}
@@ -314,75 +149,75 @@ class Shopping(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.stopped)
     @rule(instance=instances, look=st.sampled_from([detail(209), page("outdoors", "price")]))
-    def an_author_changes_what_somebody_looks_up(self, instance: int, look: Look) -> None:
-        """What was true when a look began must not be kept when it ends."""
+    def change_during_a_read(self, instance: int, look: Look) -> None:
+        """An answer that was true when its read began is not cached when the read ends."""
         old = self.shop.shelf[209].price_cents
-        self.all_expires()
-        self.memories_fade()
+        self.flush_redis()
+        self.outlast_memory()
         with ThreadPoolExecutor(1) as reader, self.held(1):
             self.database.execute("INSERT INTO held VALUES (209, %s)", (old,))
             looking = reader.submit(self.shop.look, 1 - instance, look)
-            self.somebody_waits()
+            self.wait_for_lock()
             self.shop.change(instance, 209, {"price_cents": old % 100_000 + 1})
         self.database.execute("DELETE FROM held")
         looking.result()
         self.shop.overs[-1] = time.time()
-        self.all_see(look)
+        self.read_everywhere_past_memory(look)
 
     @precondition(lambda self: not self.stopped)
     @rule(instance=instances, look=st.sampled_from([detail(209), page("outdoors", "price")]))
-    def somebody_looks_while_an_author_commits(self, instance: int, look: Look) -> None:
-        """What was true before the commit must not be kept after it."""
+    def read_during_a_commit(self, instance: int, look: Look) -> None:
+        """An answer that was true before the commit is not cached after it."""
         price = {"price_cents": self.shop.shelf[209].price_cents % 100_000 + 1}
         with ThreadPoolExecutor(1) as author:
             with self.held(2):
                 changing = author.submit(self.shop.change, instance, 209, price)
-                self.somebody_waits()
+                self.wait_for_lock()
                 self.shop.look(1 - instance, look)
             changing.result()
         self.shop.look_at_own(look)
-        self.all_see(look)
+        self.read_everywhere_past_memory(look)
 
     @rule()
-    def all_expires(self) -> None:
+    def flush_redis(self) -> None:
         if not self.stopped:
             self.cache.flushall()
 
     @rule()
-    def memories_fade(self) -> None:
+    def outlast_memory(self) -> None:
         time.sleep(self.shop.bound)
 
-    @precondition(lambda self: not self.misfortunes)
+    @precondition(lambda self: not self.faults)
     @rule()
-    def redis_is_killed_and_another_one_started(self) -> None:
-        self.misfortunes += 1
+    def restart_redis(self) -> None:
+        self.faults += 1
         self.shop.system.backing.restart_redis()
 
-    @precondition(lambda self: not self.misfortunes)
+    @precondition(lambda self: not self.faults)
     @rule()
-    def redis_stops(self) -> None:
-        self.misfortunes += 1
+    def freeze_redis(self) -> None:
+        self.faults += 1
         [self.stopped] = self.shop.system.pids()["cache"]
         os.kill(self.stopped, signal.SIGSTOP)
 
-    @precondition(lambda self: not self.misfortunes)
+    @precondition(lambda self: not self.faults)
     @rule(instance=instances, ids=st.permutations(PRODUCTS), price=st.integers(1, 100_000))
-    def an_author_changes_all_while_redis_stops_and_leaves(
+    def change_all_products_while_redis_is_frozen(
         self, instance: int, ids: list[int], price: int
     ) -> None:
-        """Nobody asks this instance anything afterwards, and the other one reads on in Redis."""
+        """This instance gets no request afterwards; the other one goes on reading from Redis."""
         for product_id in ids:
             self.shop.look(1 - instance, detail(product_id))
-        self.redis_stops()
-        self.an_author_changes_all_and_leaves(instance, ids, price)
-        self.redis_goes_on()
-        self.memories_fade()
+        self.freeze_redis()
+        self.change_all_products(instance, ids, price)
+        self.thaw_redis()
+        self.outlast_memory()
         for product_id in ids:
             self.shop.look(1 - instance, detail(product_id))
 
     @precondition(lambda self: self.stopped)
     @rule()
-    def redis_goes_on(self) -> None:
+    def thaw_redis(self) -> None:
         os.kill(self.stopped, signal.SIGCONT)
         self.stopped = 0
 
@@ -394,11 +229,13 @@ class Shopping(RuleBasedStateMachine):
         finally:
             self.database.execute("SELECT pg_advisory_unlock(%s)", (lock,))
 
-    def somebody_waits(self) -> None:
-        wait_until(lambda: self.database.execute(WAITING).fetchone() != (0,), "somebody who waits")
+    def wait_for_lock(self) -> None:
+        wait_until(
+            lambda: self.database.execute(WAITING).fetchone() != (0,), "a session that waits"
+        )
 
-    def all_see(self, look: Look) -> None:
-        self.memories_fade()
+    def read_everywhere_past_memory(self, look: Look) -> None:
+        self.outlast_memory()
         for instance in (0, 1):
             self.shop.look(instance, look)
 
@@ -407,12 +244,12 @@ class Shopping(RuleBasedStateMachine):
 def shopping(request: pytest.FixtureRequest) -> Iterator[type[Shopping]]:
     """The machine, on a system that runs for all its examples."""
     with (
-        alone(request.param, ENVIRONMENT, instances=2) as system,
-        httpx2.Client(timeout=30) as client,
+        without_worker(request.param, ENVIRONMENT, instances=2) as system,
+        httpx2.Client(timeout=30, limits=KEEP_ALIVE) as client,
         psycopg.connect(system.database_url, autocommit=True) as connection,
         redis.Redis.from_url(system.redis_url) as kept,
     ):
-        connection.execute(HOLD)
+        connection.execute((PROGRAMS / "hold.sql").read_text())
 
         class There(Shopping):
             shop = Shop(request.param, system, client)
@@ -421,7 +258,7 @@ def shopping(request: pytest.FixtureRequest) -> Iterator[type[Shopping]]:
         yield There
 
 
-def test_nobody_sees_what_has_not_been_true_for_too_long(shopping: type[Shopping]) -> None:
+def test_no_answer_is_older_than_its_bound(shopping: type[Shopping]) -> None:
     drawn = settings(
         max_examples=20,
         stateful_step_count=20,

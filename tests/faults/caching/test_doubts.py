@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from crowds import order
 from resilient import RESILIENT
-from steps import alone, teaching
+from steps import PROGRAMS, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.stubs.fault_proxy import FaultProxy
@@ -19,24 +19,8 @@ from stack.system import System
 from surge.machine.waiting import wait_until
 
 LONG = {"CACHE_SECONDS": "600", "MEMORY_SECONDS": "600"}
-"""Nothing gets right because it expires."""
+"""No entry expires during a test."""
 
-# A COMMIT waits for a lock that the test has taken, and heeds no cancel request, as one that waits
-# for a disk or for a standby: the session must not be rolled back because its client has gone.
-SLOW_COMMIT = """
-    CREATE FUNCTION wait_to_commit() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        LOOP
-            BEGIN
-                PERFORM pg_advisory_xact_lock_shared(1);
-                RETURN NULL;
-            EXCEPTION WHEN query_canceled THEN NULL;
-            END;
-        END LOOP;
-    END $$;
-    CREATE CONSTRAINT TRIGGER slowly AFTER UPDATE ON products
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_to_commit();
-"""
 COMMITTING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE query = 'COMMIT;' AND state = 'active' AND wait_event IN ('advisory', 'SyncRep')
@@ -107,18 +91,18 @@ def at(steps: Sequence[Checkpoint]) -> pytest.MarkDecorator:
 
 
 # The last step first, as in RESILIENT: pytest brings together what has the same place in a list.
-IN_DOUBT = at(teaching("cache", "tiers")[::-1])
+IN_DOUBT = at(introduced_in("cache", "tiers")[::-1])
 
 
 @pytest.fixture(scope="module")
 def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
     with (
-        alone(request.param, LONG, instances=2) as system,
+        without_worker(request.param, LONG, instances=2) as system,
         FaultProxy(system.database_url) as proxy,
     ):
         system.restart_app({**LONG, "DATABASE_URL": proxy.url})
         with psycopg.connect(system.database_url, autocommit=True) as database:
-            database.execute(SLOW_COMMIT)
+            database.execute((PROGRAMS / "slow_commit.sql").read_text())
         shop = Shop(system, proxy)
         with shop.client, shop.authors:
             yield shop
@@ -152,7 +136,7 @@ def wait_for_look(database: psycopg.Connection) -> None:
 
 
 @IN_DOUBT
-def test_changes_whose_connections_were_cut_are_seen_once_committed(
+def test_changes_on_cut_connections_are_seen_once_committed(
     shop: Shop, database: psycopg.Connection
 ) -> None:
     old = {id: shop.refill(id) for id in (7, 8)}
@@ -168,7 +152,7 @@ def test_changes_whose_connections_were_cut_are_seen_once_committed(
 
 
 @IN_DOUBT
-def test_a_change_that_came_to_nothing_after_all_leaves_the_old_price(
+def test_change_in_doubt_that_rolls_back_leaves_the_old_price(
     shop: Shop, database: psycopg.Connection
 ) -> None:
     old = shop.refill(9)
@@ -186,7 +170,7 @@ def test_a_change_that_came_to_nothing_after_all_leaves_the_old_price(
 
 
 @at(RESILIENT)
-def test_a_change_that_the_deadline_ended_is_seen_once_committed(
+def test_change_cancelled_by_its_deadline_is_seen_once_committed(
     shop: Shop, database: psycopg.Connection
 ) -> None:
     old = shop.refill(10)
@@ -200,9 +184,7 @@ def test_a_change_that_the_deadline_ended_is_seen_once_committed(
 
 
 @at(RESILIENT)
-def test_an_order_in_doubt_is_made_once_for_its_key(
-    shop: Shop, database: psycopg.Connection
-) -> None:
+def test_order_in_doubt_is_made_once_for_its_key(shop: Shop, database: psycopg.Connection) -> None:
     stock, orders = f"{shop.system.urls[0]}/products/11/stock", f"{shop.system.urls[1]}/orders"
     mine = order(11, 1)
     hurried = mine["headers"] | {"Request-Timeout": "0.3"}
@@ -221,7 +203,7 @@ def test_an_order_in_doubt_is_made_once_for_its_key(
 
 
 @IN_DOUBT
-def test_what_was_in_doubt_when_postgresql_was_restarted_is_seen(
+def test_change_in_doubt_across_a_postgres_restart_is_seen(
     shop: Shop, database: psycopg.Connection
 ) -> None:
     """It waited for a standby that does not answer; a shutdown ends the wait, not what it wrote."""

@@ -8,18 +8,18 @@ from contextlib import ExitStack
 import httpx2
 import psycopg
 import pytest
-from steps import alone, each, inside, teaching
+from steps import each, introduced_in, run_program, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.system import System
 from surge.count.sql import StatementStats
 
-BUDGETED = teaching("workers")
+BUDGETED = introduced_in("workers")
 
 
 @each(BUDGETED)
-def test_the_message_does_the_sum_and_its_cure_works(step: Checkpoint) -> None:
+def test_budget_error_names_a_pool_size_that_fits(step: Checkpoint) -> None:
     with pytest.raises(StackError) as refused, System(step, size="tiny", max_connections=40):
         pass
     said = str(refused.value)
@@ -40,7 +40,7 @@ def test_the_message_does_the_sum_and_its_cure_works(step: Checkpoint) -> None:
 
 
 @each(BUDGETED)
-def test_where_no_pool_fits_fewer_processes_are_the_cure(step: Checkpoint) -> None:
+def test_budget_error_advises_fewer_processes_where_no_pool_fits(step: Checkpoint) -> None:
     with (
         pytest.raises(StackError, match="Run fewer processes, or raise max_connections"),
         System(step, size="tiny", max_connections=12),
@@ -54,22 +54,22 @@ def fill(url: str, taken: ExitStack) -> None:
         taken.enter_context(psycopg.connect(url))
 
 
-CHECK = "import asyncio; from app.budget import check_budget; asyncio.run(check_budget())"
-
-
 @each(BUDGETED)
-def test_a_server_that_takes_nobody_now_is_no_reason_not_to_start(step: Checkpoint) -> None:
-    """As one that is full, or has just been started and is not ready."""
-    with alone(step, {"POOL_SIZE": "1"}, max_connections=30) as system, ExitStack() as taken:
+def test_budget_check_passes_while_postgres_is_full(step: Checkpoint) -> None:
+    """The same holds for one that has just been started and is not ready."""
+    with (
+        without_worker(step, {"POOL_SIZE": "1"}, max_connections=30) as system,
+        ExitStack() as taken,
+    ):
         with pytest.raises(psycopg.OperationalError):
             fill(system.database_url, taken)
-        inside(step, CHECK, DATABASE_URL=system.database_url)
+        run_program(step, "check_budget.py", DATABASE_URL=system.database_url)
 
 
-@each(teaching("resilient"))
-def test_nobody_takes_all_connections_by_asking_how_it_is(step: Checkpoint) -> None:
+@each(introduced_in("resilient"))
+def test_readiness_checks_share_few_connections(step: Checkpoint) -> None:
     with (
-        alone(step) as system,
+        without_worker(step) as system,
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
         ThreadPoolExecutor(20) as crowd,
         StatementStats(system) as sql,

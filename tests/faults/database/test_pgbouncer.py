@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import httpx2
 import psycopg
 import pytest
-from steps import each, teaching
+from steps import each, introduced_in
 
 from stack.checkpoint import Checkpoint
 from stack.host.account import account
@@ -70,7 +70,7 @@ def bouncer(system: System) -> Iterator[str]:
     child.stop(signal.SIGINT)
 
 
-@each(teaching("workers"))
+@each(introduced_in("workers"))
 def test_four_processes_with_a_pool_each_share_ten_connections(step: Checkpoint) -> None:
     plenty = max(products("tiny"), key=lambda product: product.stock).id
 

@@ -1,15 +1,15 @@
-"""A pool notices that its connections are gone before a shopper does."""
+"""A pool notices lost connections before a client does."""
 
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 
 import httpx2
 import psycopg
-from steps import alone, each, teaching
+from steps import each, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint
 
-POOLED = teaching("pool", "async", "lean")
+POOLED = introduced_in("pool", "async", "lean")
 
 HANG_UP = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -18,9 +18,9 @@ HANG_UP = """
 
 
 @each(POOLED)
-def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoint) -> None:
+def test_reads_survive_terminated_pool_connections(step: Checkpoint) -> None:
     with (
-        alone(step) as system,
+        without_worker(step) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
         ThreadPoolExecutor(20) as shoppers,
         psycopg.connect(system.database_url, autocommit=True) as database,
@@ -39,9 +39,9 @@ def test_connections_closed_behind_its_back_cost_nobody_an_answer(step: Checkpoi
 
 
 @each(POOLED)
-def test_who_changes_a_product_sees_what_others_have_changed(step: Checkpoint) -> None:
+def test_change_waits_for_a_concurrent_one_and_keeps_it(step: Checkpoint) -> None:
     with (
-        alone(step) as system,
+        without_worker(step) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
         ThreadPoolExecutor(1) as seller,
         psycopg.connect(system.database_url) as other,

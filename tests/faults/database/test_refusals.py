@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses for a reason that passes is a 503, is not done twice, and passes."""
+"""A transient refusal of PostgreSQL is a 503; nothing is done twice, and service resumes."""
 
 import time
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ class Shop:
 
     @contextmanager
     def elsewhere(self) -> Iterator[psycopg.Connection]:
-        """A transaction of somebody else."""
+        """A transaction of another client."""
         with psycopg.connect(self.system.database_url) as other:
             yield other
 
@@ -103,7 +103,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
 
 @contextmanager
 def unharmed(shop: Shop) -> Iterator[int]:
-    """What is refused changes nothing, and is done once when it is asked for again."""
+    """A refused request changes nothing, and is done once when it is sent again."""
     key, stock, orders = next(numbers), shop.stock(), shop.counted("orders")
     reports, jobs = shop.counted("reports"), shop.counted("procrastinate_jobs")
     yield key
@@ -112,7 +112,7 @@ def unharmed(shop: Shop) -> Iterator[int]:
     shop.recovers(key, stock, orders)
 
 
-def test_where_it_is_read_only_writes_are_refused_and_the_connection_is_given_up(
+def test_read_only_postgres_refuses_writes_and_loses_the_connection(
     shop: Shop,
 ) -> None:
     """25006: after a failover, the pool is connected to what has become the standby."""
@@ -123,7 +123,7 @@ def test_where_it_is_read_only_writes_are_refused_and_the_connection_is_given_up
 
 
 @pytest.mark.parametrize("setting", ["lock_timeout = '50ms'", "statement_timeout = '50ms'"])
-def test_what_is_given_up_by_a_time_limit_of_postgres_is_refused(shop: Shop, setting: str) -> None:
+def test_postgres_timeout_is_a_503(shop: Shop, setting: str) -> None:
     """55P03 and 57014."""
     with unharmed(shop) as key, shop.configured(setting), shop.elsewhere() as other:
         other.execute("LOCK TABLE products, reports IN ACCESS EXCLUSIVE MODE")
@@ -131,8 +131,8 @@ def test_what_is_given_up_by_a_time_limit_of_postgres_is_refused(shop: Shop, set
             refused(act())
 
 
-def test_no_old_answer_is_sent_while_others_may_change_it(shop: Shop) -> None:
-    """They may, where a statement was only given up. Where PostgreSQL is away, nobody can."""
+def test_no_stale_answer_while_postgres_still_takes_changes(shop: Shop) -> None:
+    """After a statement timeout, others may still commit; after an outage, no client can."""
     path = f"/products/{PRODUCT}"
     with unharmed(shop), shop.configured("lock_timeout = '50ms'"), shop.elsewhere() as other:
         assert shop.client.get(path).status_code == 200
@@ -143,7 +143,7 @@ def test_no_old_answer_is_sent_while_others_may_change_it(shop: Shop) -> None:
         refused(shop.client.get(path))
 
 
-def test_who_is_chosen_in_a_deadlock_is_refused(shop: Shop) -> None:
+def test_deadlock_victim_gets_503(shop: Shop) -> None:
     """40P01: after a second, PostgreSQL looks why it waits; it has waited longer than we have."""
     with unharmed(shop) as key, ThreadPoolExecutor(1) as pool:
         for act, held, wanted in (
@@ -184,20 +184,20 @@ PASSING = ["40001", "53100", "53200", "57P01", "58030", "XX000", "XX001"]
 
 
 @pytest.mark.parametrize("state", PASSING)
-def test_what_passes_is_refused(shop: Shop, state: str) -> None:
+def test_transient_postgres_error_is_a_503(shop: Shop, state: str) -> None:
     with unharmed(shop) as key, failing(shop, state):
         for act in (shop.read, lambda: shop.buy(key), shop.patch, shop.report):
             refused(act())
 
 
 @pytest.mark.parametrize("state", ["0A000", "22012", "42P01", "P0001"])
-def test_what_does_not_pass_is_a_bug(shop: Shop, state: str) -> None:
+def test_lasting_postgres_error_is_a_500(shop: Shop, state: str) -> None:
     with unharmed(shop) as key, failing(shop, state):
         for act in (shop.read, lambda: shop.buy(key), shop.patch, shop.report):
             assert act().status_code == 500
 
 
-def test_a_transaction_that_came_second_is_refused(shop: Shop) -> None:
+def test_serialization_failure_is_a_503(shop: Shop) -> None:
     """40001, by PostgreSQL itself."""
     isolation = "default_transaction_isolation = 'repeatable read'"
     change = "UPDATE products SET description = 'new' WHERE id = %s"
@@ -210,7 +210,7 @@ def test_a_transaction_that_came_second_is_refused(shop: Shop) -> None:
             refused(answer.result())
 
 
-def test_a_read_does_not_notice_that_a_column_was_widened_and_a_write_is_refused(
+def test_widened_column_refuses_one_write_and_no_read(
     shop: Shop,
 ) -> None:
     """0A000, for a statement that was prepared before."""
@@ -224,7 +224,7 @@ def test_a_read_does_not_notice_that_a_column_was_widened_and_a_write_is_refused
 
 
 @each(RESILIENT)
-def test_a_job_that_was_refused_is_done_when_it_has_passed(step: Checkpoint) -> None:
+def test_job_refused_by_postgres_is_done_later(step: Checkpoint) -> None:
     with opened(step) as shop:
         with shop.database.transaction():
             shop.database.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # no report is made

@@ -1,4 +1,4 @@
-"""What the service has promised is done, once, whoever dies on the way."""
+"""Every promised job is done once, even if workers and servers die on the way."""
 
 import os
 import shutil
@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from queues import FEW, QUEUED, Shop, opened
-from steps import alone, each, inside
+from queues import FEW, LAST, QUEUED, Shop, opened
+from steps import each, run_program
 
 from stack.checkpoint import Checkpoint
 from stack.seed.data import CATEGORIES
@@ -29,7 +29,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
 
 @pytest.fixture
 def mail_held(shop: Shop) -> Iterator[Callable[[], None]]:
-    """Nobody's message is taken until the test says so."""
+    """The mail service takes no message until the test lets it."""
 
     def let_go() -> None:
         configure_partners(shop.system.partners_url, partner="mail", hold=False)
@@ -52,7 +52,7 @@ def test_reports_of_a_killed_worker_are_made_by_the_next(shop: Shop) -> None:
     assert not shop.jobs("failed")
 
 
-def test_a_message_sent_by_a_worker_that_died_before_it_could_say_so_is_not_another_message(
+def test_confirmation_resent_after_a_worker_crash_keeps_its_key(
     shop: Shop, mail_held: Callable[[], None]
 ) -> None:
     before, posts = shop.messages(), shop.posts()
@@ -66,7 +66,7 @@ def test_a_message_sent_by_a_worker_that_died_before_it_could_say_so_is_not_anot
     assert shop.messages().keys() - before.keys() == deserved
 
 
-def test_a_worker_that_wakes_up_after_its_jobs_were_given_away_doubles_nothing(
+def test_paused_worker_duplicates_no_confirmation(
     shop: Shop, mail_held: Callable[[], None]
 ) -> None:
     before, posts = shop.messages(), shop.posts()
@@ -88,9 +88,7 @@ def test_a_worker_that_wakes_up_after_its_jobs_were_given_away_doubles_nothing(
     assert not shop.jobs("failed")
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_it_does(
-    shop: Shop, mail_held: Callable[[], None]
-) -> None:
+def test_stopping_worker_finishes_its_jobs(shop: Shop, mail_held: Callable[[], None]) -> None:
     before, posts = shop.messages(), shop.posts()
     deserved = shop.buy_four()
     wait_until(lambda: shop.posts() == posts + 4, "four messages to be on their way")
@@ -109,8 +107,8 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_does(
 LISTENS = "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%'"
 
 
-@each(QUEUED)
-def test_a_worker_hears_of_jobs_again_when_postgres_was_restarted(step: Checkpoint) -> None:
+@each(LAST)
+def test_worker_listens_again_after_a_postgres_restart(step: Checkpoint) -> None:
     with opened(step) as shop:
         wait_until(lambda: shop.database.execute(LISTENS).fetchone() == (1,), "its start")
         shop.system.backing.restart_postgres()
@@ -125,8 +123,8 @@ ASKING = (
 )
 
 
-@each(QUEUED)
-def test_a_worker_that_is_cut_off_while_it_asks_for_a_job_goes_on(step: Checkpoint) -> None:
+@each(LAST)
+def test_worker_survives_a_postgres_restart_while_fetching_a_job(step: Checkpoint) -> None:
     with opened(step) as shop:
         with (
             suppress(psycopg.OperationalError),  # it is cut off, too
@@ -139,43 +137,14 @@ def test_a_worker_that_is_cut_off_while_it_asks_for_a_job_goes_on(step: Checkpoi
         wait_until(lambda: f"order-{bought}" in shop.messages(), "its confirmation")
 
 
-NEVER_MADE = """
-import asyncio
-import sys
-from sqlalchemy import event, text
-from app import database
-
-def lose(connection):
-    connection.driver_connection.terminate()
-
-def lose_first(connection):
-    lose(connection.connection)
-    return initialize(connection)
-
-engine = database.engine.sync_engine
-if sys.argv[1:] == ["before it is set up"]:
-    event.listen(engine, "connect", lambda connection, record: lose(connection), insert=True)
-else:
-    initialize, engine.dialect.initialize = engine.dialect.initialize, lose_first
-try:
-    asyncio.run(database.rows(text("SELECT 1"), {}))
-except getattr(database, "DatabaseUnavailable", database.LOST):
-    sys.exit()
-sys.exit("nothing was lost")
-"""
-
-
-@each(QUEUED)
 @pytest.mark.parametrize("moment", ["before it is set up", "before its first statement"])
-def test_a_connection_that_is_lost_while_it_is_made_is_lost_and_no_bug(
-    step: Checkpoint, moment: str
-) -> None:
-    """A bug would end the worker, and be a 500 to whoever shops."""
-    with alone(step) as system:
-        inside(step, NEVER_MADE, moment, DATABASE_URL=system.database_url)
+def test_connection_lost_while_it_is_made_is_no_bug(shop: Shop, moment: str) -> None:
+    """A bug would end the worker, and be a 500 for a client."""
+    url = shop.system.database_url
+    run_program(shop.system.checkpoint, "lost_connection.py", moment, DATABASE_URL=url)
 
 
-def test_who_is_refused_gets_no_confirmation(shop: Shop) -> None:
+def test_refused_order_gets_no_confirmation(shop: Shop) -> None:
     before = shop.messages()
     with ThreadPoolExecutor(20) as buyers:
         answers = list(buyers.map(lambda _: shop.buy(FEW, quantity=10), range(20)))
@@ -185,7 +154,7 @@ def test_who_is_refused_gets_no_confirmation(shop: Shop) -> None:
     assert shop.messages().keys() - before.keys() == {f"order-{id}" for id in sold}
 
 
-def test_a_message_that_was_refused_is_sent_again(shop: Shop) -> None:
+def test_refused_confirmation_is_sent_again(shop: Shop) -> None:
     before = shop.messages()
     configure_partners(shop.system.partners_url, partner="mail", error_rate=1)
     order = shop.buy().json()["id"]
@@ -196,7 +165,7 @@ def test_a_message_that_was_refused_is_sent_again(shop: Shop) -> None:
 
 
 @each(QUEUED)
-def test_a_job_that_fails_for_ever_is_given_up_and_stays_to_be_seen(step: Checkpoint) -> None:
+def test_job_that_always_fails_is_given_up_and_stays_visible(step: Checkpoint) -> None:
     with opened(step, JOB_RETRIES="1") as shop:
         configure_partners(shop.system.partners_url, partner="mail", error_rate=1)
         assert shop.buy().status_code == 201
@@ -209,7 +178,7 @@ def test_a_job_that_fails_for_ever_is_given_up_and_stays_to_be_seen(step: Checkp
 
 
 @each(QUEUED)
-def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: Path) -> None:
+def test_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     shutil.copytree(step.directory, mine)
     code = mine / "app" / "jobs" / "sales.py"
@@ -228,7 +197,7 @@ def test_a_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: P
 
 
 @each(QUEUED)
-def test_a_report_whose_job_was_given_up_has_failed_whoever_could_not_say_so(
+def test_report_of_a_given_up_job_fails_even_if_its_worker_died(
     step: Checkpoint,
 ) -> None:
     with opened(step) as shop:

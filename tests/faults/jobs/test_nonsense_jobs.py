@@ -8,7 +8,7 @@ import psutil
 import psycopg
 import pytest
 from nonsense import ANSWERS, GOOD, Nonsense, body
-from steps import each, teaching
+from steps import each, introduced_in
 
 from stack.checkpoint import Checkpoint
 from stack.system import System
@@ -103,8 +103,8 @@ def opened(step: Checkpoint, **settings: str) -> Iterator[Shop]:
         yield Shop(system, database)
 
 
-@each(teaching("background"))
-def test_nonsense_in_the_queue_is_refused_or_given_up_and_the_others_go_on(
+@each(introduced_in("background"))
+def test_nonsense_in_the_queue_stops_no_worker_and_no_other_job(
     step: Checkpoint,
 ) -> None:
     with opened(step) as shop:
@@ -132,8 +132,8 @@ def test_nonsense_in_the_queue_is_refused_or_given_up_and_the_others_go_on(
         assert worker.is_running()
 
 
-@each(teaching("background"))
-def test_of_what_the_mail_service_says_only_the_status_counts(step: Checkpoint) -> None:
+@each(introduced_in("background"))
+def test_only_the_status_of_a_mail_answer_counts(step: Checkpoint) -> None:
     with Nonsense() as server, opened(step, MAIL_URL=f"{server.url}/mail", JOB_RETRIES="5") as shop:
         before = shop.worker().memory_info().rss
         for taken in (

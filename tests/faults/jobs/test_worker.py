@@ -1,18 +1,24 @@
-"""A worker goes on, whatever PostgreSQL answers, and also when it does not answer at all."""
+"""A worker goes on when PostgreSQL refuses its statements, and when it does not answer at all."""
 
 import psycopg
-from queues import QUEUED, opened
-from steps import each, teaching
+from queues import LAST, opened
+from steps import each, introduced_in
 
 from stack.checkpoint import Checkpoint
+from stack.paths import CHECKPOINTS
 from stack.stubs.fault_proxy import FaultProxy
 from surge.machine.waiting import wait_until
 
-LAST = QUEUED[-1:]
+
+def test_connector_is_the_same_file_at_every_step() -> None:
+    """Its tests run at the last step only."""
+    found = [path.read_text() for path in CHECKPOINTS.glob("*/app/jobs/connector.py")]
+    assert len(found) > 1
+    assert len(set(found)) == 1
 
 
-@each(QUEUED)
-def test_a_job_on_connections_that_are_dead_without_a_word_is_done_on_others(
+@each(LAST)
+def test_job_survives_silently_dead_connections(
     step: Checkpoint,
 ) -> None:
     with (
@@ -37,8 +43,8 @@ LOOKING = """
 """
 
 
-@each(teaching("observed"))
-def test_a_look_at_the_queue_that_fails_ends_no_worker(step: Checkpoint) -> None:
+@each(introduced_in("observed"))
+def test_failed_queue_metrics_end_no_worker(step: Checkpoint) -> None:
     with opened(step, worker=False) as shop:
         with psycopg.connect(shop.system.database_url) as holding:
             holding.execute("LOCK TABLE procrastinate_jobs IN ACCESS EXCLUSIVE MODE")
@@ -56,7 +62,7 @@ HEARTBEAT = "procrastinate_update_heartbeat_v1"
 
 
 @each(LAST)
-def test_a_worker_whose_heartbeat_was_refused_for_long_is_heard_again(step: Checkpoint) -> None:
+def test_heartbeat_resumes_after_long_refusals(step: Checkpoint) -> None:
     with opened(step) as shop:
 
         def silent() -> float:

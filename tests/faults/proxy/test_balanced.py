@@ -13,7 +13,7 @@ import psycopg
 from balanced import BALANCED
 from caches import stopped
 from crowds import KEPT_NOWHERE, Act, Looks, crowd, order
-from steps import alone, each
+from steps import each, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.servers.nginx import DEFAULTS
@@ -31,7 +31,7 @@ def kill(system: System, number: int) -> None:
 
 
 def serves_again(system: System, number: int) -> None:
-    """Wait until nginx sends somebody to an instance that has just come back."""
+    """Wait until nginx sends requests to an instance that has just come back."""
     log = system.run_dir / f"requests-{number}.log"
     old = log.stat().st_size
     wait_until(lambda: b"/products" in log.read_bytes()[old:], "nginx to come back")
@@ -63,7 +63,7 @@ def test_an_instance_killed_costs_no_reader_an_answer(step: Checkpoint) -> None:
         return act
 
     paths = ("/products/{}", "/products?page={}", "/products/{}/stock")
-    with alone(step, KEPT_NOWHERE, instances=2) as system:
+    with without_worker(step, KEPT_NOWHERE, instances=2) as system:
         with crowd(system, *map(look, paths), each=EACH):
             for number in range(system.instances):
                 kill(system, number)
@@ -102,7 +102,7 @@ def test_200_buyers_for_50_while_an_instance_is_killed_and_the_other_rolled(
         return sum(len(mine) for mine in answers.values())
 
     with (
-        alone(step, instances=2) as system,
+        without_worker(step, instances=2) as system,
         psycopg.connect(system.database_url, autocommit=True) as database,
     ):
         database.execute("UPDATE products SET stock = %s WHERE id = 7", (units,))
@@ -133,8 +133,8 @@ def test_200_buyers_for_50_while_an_instance_is_killed_and_the_other_rolled(
 
 
 @each(BALANCED)
-def test_a_rolling_restart_fails_nobody(step: Checkpoint) -> None:
-    """Nobody tries again: every request gets its answer, orders and changes too."""
+def test_rolling_restart_fails_no_request(step: Checkpoint) -> None:
+    """No client retries: every request gets its answer, orders and changes too."""
     done: Counter[str] = Counter()
     numbers = count()
 
@@ -150,7 +150,7 @@ def test_a_rolling_restart_fails_nobody(step: Checkpoint) -> None:
             assert answer.status_code == status, answer.text
             done[answer.request.method] += 1
 
-    with alone(step, KEPT_NOWHERE, instances=2) as system:
+    with without_worker(step, KEPT_NOWHERE, instances=2) as system:
         with psycopg.connect(system.database_url, autocommit=True) as database:
             database.execute("UPDATE products SET stock = 1000")
             before = system.pids()["app"]
@@ -165,7 +165,7 @@ def test_a_rolling_restart_fails_nobody(step: Checkpoint) -> None:
 
 
 @each(BALANCED)
-def test_a_bug_fails_those_who_meet_it_and_nobody_else(step: Checkpoint) -> None:
+def test_bug_in_one_route_fails_no_other_route(step: Checkpoint) -> None:
     looks = Looks()
     failed: Counter[int] = Counter()
 
@@ -173,7 +173,7 @@ def test_a_bug_fails_those_who_meet_it_and_nobody_else(step: Checkpoint) -> None
         failed[client.post("/orders", **order(7, number)).status_code] += 1
 
     with (
-        alone(step, KEPT_NOWHERE, instances=2) as system,
+        without_worker(step, KEPT_NOWHERE, instances=2) as system,
         psycopg.connect(system.database_url, autocommit=True) as database,
     ):
         database.execute("ALTER TABLE orders RENAME TO lost")  # no outage: to the code, a bug
@@ -194,7 +194,7 @@ def test_an_instance_keeps_connections_longer_than_nginx(step: Checkpoint) -> No
 
 
 @each(BALANCED)
-def test_who_orders_on_a_connection_that_was_idle_gets_no_502(step: Checkpoint) -> None:
+def test_order_on_an_idle_connection_gets_no_502(step: Checkpoint) -> None:
     """An order goes out while the instances are held, until they would have hung up.
 
     Did nginx keep the connection as long, it would send the order there, and the instance would
@@ -204,7 +204,7 @@ def test_who_orders_on_a_connection_that_was_idle_gets_no_502(step: Checkpoint) 
     command[command.index("--timeout-keep-alive") + 1] = "4"
     short = step.model_copy(update={"serve": step.serve.model_copy(update={"command": command})})
     with (
-        alone(short, {"NGINX_IDLE": "1s"}, instances=2) as system,
+        without_worker(short, {"NGINX_IDLE": "1s"}, instances=2) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
         ThreadPoolExecutor(1) as buyer,
     ):

@@ -1,4 +1,4 @@
-"""What nginx keeps: it spares the service, and is never wrong for longer than declared."""
+"""nginx's cache spares the service, and is never wrong for longer than declared."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ import pytest
 from balanced import BALANCED, reached, talk
 from caches import stopped
 from crowds import order
-from steps import alone, each
+from steps import each, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.stubs.client import port_of
@@ -24,11 +24,11 @@ FOR_AN_HOUR = {"EDGE_SECONDS": "3600", "MEMORY_SECONDS": "3600"}
 @pytest.fixture(scope="module", params=BALANCED, ids=lambda step: step.label)
 def kept(request: pytest.FixtureRequest) -> Iterator[System]:
     """A system whose nginx keeps answers for as long as the tests take."""
-    with alone(request.param, FOR_AN_HOUR, instances=2) as system:
+    with without_worker(request.param, FOR_AN_HOUR, instances=2) as system:
         yield system
 
 
-def test_hot_reads_reach_the_service_once_for_each_form_and_once_before(kept: System) -> None:
+def test_hot_reads_reach_the_service_once_for_each_encoding_and_once_before(kept: System) -> None:
     with httpx2.Client(base_url=kept.url, timeout=30) as client, ThreadPoolExecutor(10) as shoppers:
         expected = client.get("/products/8").json()
         forms = ("gzip", "identity", "gzip, deflate, br, zstd", "br;q=1.0, gzip;q=0.8", "*")
@@ -46,10 +46,10 @@ def test_hot_reads_reach_the_service_once_for_each_form_and_once_before(kept: Sy
         assert answer.headers["Cache-Control"] == "public, no-cache"
     assert len({answer.headers["X-Request-ID"] for answer in answers}) == len(answers)
     assert {answer.headers["X-Cache"] for answer in answers} == {"hit"}
-    assert reached(kept, "/products/8") == 3  # and one who was the first to ask
+    assert reached(kept, "/products/8") == 3  # and the very first
 
 
-def test_who_knows_the_answer_gets_no_body_and_reaches_nobody(kept: System) -> None:
+def test_matching_etag_gets_304_from_nginx(kept: System) -> None:
     with httpx2.Client(base_url=kept.url, timeout=30) as client:
         paths = {"/products/9": 1, "/products?category=books": 1, "/products/9?fields=id,name": 0}
         for path, more in paths.items():  # the service has had the last one since it had the first
@@ -58,12 +58,12 @@ def test_who_knows_the_answer_gets_no_body_and_reaches_nobody(kept: System) -> N
             for _ in range(3):
                 again = client.get(path, headers={"If-None-Match": tag})
                 assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", tag)
-            # What is kept is the answer, and not what a client who knows it was told.
+            # The cache keeps the answer, and never a 304.
             assert client.get(path, headers={"If-None-Match": 'W/"other"'}).status_code == 200
             assert reached(kept, path.partition("?")[0]) == before + more
 
 
-def test_a_client_that_knows_the_answer_is_told_so_the_first_time_too(kept: System) -> None:
+def test_matching_etag_gets_304_from_an_empty_cache(kept: System) -> None:
     tag = httpx2.get(f"{kept.urls[0]}/products/15").headers["ETag"]
     with httpx2.Client(base_url=kept.url, timeout=30) as client:
         for _ in range(3):
@@ -71,7 +71,7 @@ def test_a_client_that_knows_the_answer_is_told_so_the_first_time_too(kept: Syst
             assert (answer.status_code, answer.content) == (304, b"")
 
 
-def test_a_client_that_knows_the_answer_is_told_so_beside_one_that_waits_for_it(
+def test_matching_etag_gets_304_beside_a_request_that_waits(
     kept: System,
 ) -> None:
     tag = httpx2.get(f"{kept.urls[0]}/products/17").headers["ETag"]
@@ -85,7 +85,7 @@ def test_a_client_that_knows_the_answer_is_told_so_beside_one_that_waits_for_it(
         assert (second.result().status_code, second.result().content) == (304, b"")
 
 
-def test_a_condition_that_the_service_does_not_know_is_none_for_nginx(kept: System) -> None:
+def test_conditions_unknown_to_the_service_are_ignored_by_nginx(kept: System) -> None:
     past = "Sat, 29 Oct 1994 19:43:31 GMT"
     with httpx2.Client(base_url=kept.url, timeout=30) as client:
         expected = client.get("/products/16").json()
@@ -95,7 +95,7 @@ def test_a_condition_that_the_service_does_not_know_is_none_for_nginx(kept: Syst
             assert (answer.status_code, answer.json()) == (200, expected)
 
 
-def test_what_is_asked_for_once_is_written_nowhere(kept: System) -> None:
+def test_answer_requested_once_is_not_written_to_disk(kept: System) -> None:
     def files() -> int:
         assert kept.proxy
         return sum(path.is_file() for path in (kept.proxy.files / "cache").rglob("*"))
@@ -138,11 +138,11 @@ def test_an_author_sees_every_change_at_once(kept: System) -> None:
             assert author.patch("/products/11", json={"price_cents": price}).status_code == 200
             assert author.get("/products/11").json()["price_cents"] == price
             assert author.get("/products/11?fields=price_cents").json() == {"price_cents": price}
-        # Where nginx keeps answers for an hour, nobody else does: so it was the cookie.
+        # Other clients still get the answer that nginx keeps for an hour: so it was the cookie.
         assert other.get("/products/11").json()["price_cents"] == before
 
 
-def test_stock_orders_and_offers_are_never_kept(kept: System) -> None:
+def test_stock_orders_and_offers_are_never_cached(kept: System) -> None:
     with httpx2.Client(base_url=kept.url, timeout=30) as client:
         left = client.get("/products/12/stock").json()["stock"]
         for number in range(3):
@@ -157,7 +157,7 @@ def test_stock_orders_and_offers_are_never_kept(kept: System) -> None:
     assert reached(kept, "/products/1001") == 2
 
 
-def test_the_name_of_a_request_is_the_same_everywhere(kept: System) -> None:
+def test_request_id_is_the_same_in_answer_and_log(kept: System) -> None:
     with httpx2.Client(base_url=kept.url, timeout=30) as client:
         for path in ("/products/13/stock", "/products/13", "/products/13"):
             named = client.get(path, headers={"X-Request-ID": f"me-{path[9:].count('/')}"})
@@ -172,8 +172,8 @@ def test_the_name_of_a_request_is_the_same_everywhere(kept: System) -> None:
     assert not any("forged" in id for id in ids)
 
 
-def test_when_no_instance_answers_what_is_kept_still_does(kept: System) -> None:
-    """The last test with this system: afterwards nobody is left."""
+def test_cached_answers_survive_the_death_of_all_instances(kept: System) -> None:
+    """The last test with this system: it kills all instances."""
     with httpx2.Client(base_url=kept.url, timeout=30) as client:
         expected = client.get("/products/14").json()
         assert client.get("/products/14").json() == expected  # once is not enough to be kept
@@ -195,7 +195,7 @@ def test_a_change_is_seen_by_all_within_the_declared_time(step: Checkpoint) -> N
     bound = 2 * edge + 1
     settings = {"EDGE_SECONDS": str(edge), "MEMORY_SECONDS": str(memory)}
     with (
-        alone(step, settings, instances=2) as system,
+        without_worker(step, settings, instances=2) as system,
         httpx2.Client(base_url=system.url, timeout=30) as author,
         httpx2.Client(base_url=system.url, timeout=30) as other,
     ):
@@ -217,11 +217,11 @@ def test_a_change_is_seen_by_all_within_the_declared_time(step: Checkpoint) -> N
         asked = reached(system, "/products/7") - 3  # without the changes
         other.get("/products/8")
         author.patch("/products/8", json={"price_cents": 801})
-        time.sleep(bound)  # and nobody asks: what is kept is too old to be sent even once
+        time.sleep(bound)  # without a request, the cached answer is too old to be sent even once
         assert other.get("/products/8").json()["price_cents"] == 801
         for number in range(system.instances):
             system.service.stop(number, signal.SIGKILL)
-        time.sleep(bound)  # too old again, but now there is nobody to ask
+        time.sleep(bound)  # too old again, but now no instance is left
         assert other.get("/products/8").json()["price_cents"] == 801
     assert late, "all saw it at once: nothing was tested"
     assert max(late) <= bound

@@ -1,4 +1,4 @@
-"""Who comes in: what nginx refuses, whom it lets go, and how it speaks TLS."""
+"""What nginx refuses, which clients it disconnects, and how it speaks TLS."""
 
 import asyncio
 import ssl
@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from balanced import BALANCED, problem, reached, talk
 from crowds import order
-from steps import alone, each
+from steps import each, without_worker
 
 from stack.checkpoint import Checkpoint
 from stack.system import System
@@ -39,11 +39,11 @@ STATUS = [413, 413, 431, 431, 414, 400, 400]
 @pytest.fixture(scope="module", params=BALANCED, ids=lambda step: step.label)
 def guarded(request: pytest.FixtureRequest) -> Iterator[System]:
     """A system with little patience."""
-    with alone(request.param, {"NGINX_PATIENCE": f"{PATIENCE}s"}) as system:
+    with without_worker(request.param, {"NGINX_PATIENCE": f"{PATIENCE}s"}) as system:
         yield system
 
 
-def test_what_is_too_large_or_no_http_reaches_nobody(guarded: System) -> None:
+def test_oversized_or_malformed_requests_reach_no_instance(guarded: System) -> None:
     proxy = guarded.proxy
     assert proxy
     before = reached(guarded, "/products/7/offers"), reached(guarded, "/orders")
@@ -52,8 +52,8 @@ def test_what_is_too_large_or_no_http_reaches_nobody(guarded: System) -> None:
     assert (reached(guarded, "/products/7/offers"), reached(guarded, "/orders")) == before
 
 
-def test_slow_shoppers_are_let_go_and_keep_nobody_waiting(guarded: System) -> None:
-    """Two hundred who send a byte now and then, who stop, or who never begin."""
+def test_slow_clients_are_disconnected_and_delay_no_others(guarded: System) -> None:
+    """Two hundred clients send a byte now and then, stop in the middle, or never begin."""
     proxy = guarded.proxy
     assert proxy
     slow: Sequence[tuple[bytes, ...]] = (
@@ -77,7 +77,7 @@ def test_slow_shoppers_are_let_go_and_keep_nobody_waiting(guarded: System) -> No
     assert (reached(guarded, "/products/7/offers"), reached(guarded, "/orders")) == before
 
 
-def test_who_does_not_speak_tls_is_let_go(guarded: System) -> None:
+def test_clients_that_speak_no_tls_are_refused(guarded: System) -> None:
     proxy = guarded.proxy
     assert proxy
     assert problem(talk(proxy.tls_port, GET + b"\r\n")) == 400
@@ -89,7 +89,7 @@ def test_who_does_not_speak_tls_is_let_go(guarded: System) -> None:
         assert b"HTTP" not in talk(proxy.tls_port, noise)
     assert problem(talk(proxy.tls_port, b"please\r\n\r\n", tls=True)) == 400
     with pytest.raises(httpx2.ConnectError, match="certificate"):
-        httpx2.get(proxy.tls_url)  # who was not told to trust our authority does not
+        httpx2.get(proxy.tls_url)  # a client that was not told to trust our authority
 
 
 def test_http_2_carries_many_requests_on_one_connection(guarded: System) -> None:
@@ -119,10 +119,10 @@ def test_http_2_carries_many_requests_on_one_connection(guarded: System) -> None
 
 
 @each(BALANCED)
-def test_who_asks_too_often_is_turned_away(step: Checkpoint) -> None:
+def test_rate_limit_answers_429(step: Checkpoint) -> None:
     strict = {"NGINX_RATE": "1r/m", "NGINX_BURST": "9"}
     with (
-        alone(step, strict) as system,
+        without_worker(step, strict) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
     ):
         answers = [client.get("/products/7") for _ in range(15)]

@@ -1,8 +1,8 @@
-"""Who walks the feed meets everything once, whatever comes and goes meanwhile."""
+"""A walk over the feed meets every product once, while others are added and deleted."""
 
 import httpx2
 import psycopg
-from steps import alone, each, teaching
+from steps import each, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint
 
@@ -18,11 +18,11 @@ NEW = """
 """
 
 
-@each(teaching("pages", "lean"))
-def test_a_walk_skips_and_repeats_nothing(step: Checkpoint) -> None:
+@each(introduced_in("pages", "lean"))
+def test_feed_walk_skips_and_repeats_nothing(step: Checkpoint) -> None:
     met: list[int] = []
     with (
-        alone(step) as system,
+        without_worker(step) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
         psycopg.connect(system.database_url, autocommit=True) as database,
     ):

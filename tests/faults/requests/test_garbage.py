@@ -1,4 +1,4 @@
-"""Whoever asks for garbage costs the shop no more than the answer."""
+"""Requests for garbage cost the shop no more than their answers."""
 
 import golden
 import httpx2
@@ -30,7 +30,7 @@ SMALL = {
 MORE = 2_500_000
 
 
-def test_garbage_fills_neither_the_memory_nor_the_cache() -> None:
+def test_garbage_urls_fill_neither_memory_nor_redis() -> None:
     kept_at_most = COUNTS["tiny"].products + (len(CATEGORIES) + 1) * len(SORTS) * KEPT_PAGES
     with (
         System(CACHED[-1], size="tiny", environment=SMALL, instances=2) as system,

@@ -1,4 +1,4 @@
-"""What others say may be nonsense: it costs a shopper at most the part that it was to be."""
+"""Nonsense from a partner costs a client at most that partner's offer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from threading import Event, Thread
 import httpx2
 import psutil
 from nonsense import ANSWERS, COOKIES, DRIP, GOOD, Nonsense, body
-from steps import alone, each, teaching
+from steps import each, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint, find
 from stack.stubs.partners import quote
@@ -54,13 +54,13 @@ def watched(system: System) -> Iterator[Peak]:
         peak.join()
 
 
-@each(teaching("naive", "async"))
-def test_a_partner_that_answers_nonsense_is_missing_and_costs_next_to_nothing(
+@each(introduced_in("naive", "async"))
+def test_nonsense_from_a_partner_costs_only_its_offer(
     step: Checkpoint,
 ) -> None:
     with (
         Nonsense() as server,
-        alone(step, {"PARTNERS_URL": server.url, **PATIENT}) as system,
+        without_worker(step, {"PARTNERS_URL": server.url, **PATIENT}) as system,
         httpx2.Client(base_url=system.urls[0], timeout=60) as shopper,
     ):
         for answer in (COOKIES, body(GOOD)):

@@ -1,4 +1,4 @@
-"""No checkpoint answers 5xx, whatever its OpenAPI document allows or forbids to be sent."""
+"""No checkpoint answers 5xx to requests that its OpenAPI document allows or forbids."""
 
 import json
 import os
@@ -35,10 +35,10 @@ Requests = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def made_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Where requests are kept, by the document of the service that was asked.
+    """Where generated requests are kept, by the document that they were generated from.
 
-    To make a request up takes ten times as long as to answer it, and the same document leads to
-    the same requests: who has a document that was seen before is asked what was asked then.
+    Generating a request takes ten times as long as answering it, and the same document leads to
+    the same requests. They are replayed against each later service with that document.
     """
     mine = tmp_path_factory.getbasetemp()
     kept = (mine if worker_id == "master" else mine.parent) / "made-up"
@@ -47,7 +47,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 @pytest.mark.parametrize("checkpoint", checkpoints(), ids=lambda checkpoint: checkpoint.label)
-def test_a_thousand_made_up_requests_get_no_server_error(
+def test_a_thousand_generated_requests_get_no_server_error(
     checkpoint: Checkpoint, tmp_path: Path, made_up: Path
 ) -> None:
     with System(checkpoint, size="tiny", partners={"latency_ms": 0}) as system:
@@ -65,7 +65,7 @@ def test_a_thousand_made_up_requests_get_no_server_error(
 
 
 def attack(system: System, folder: Path) -> Requests:
-    """Let schemathesis ask; gives what it asked."""
+    """Let schemathesis generate and send requests; return them."""
     report, events = folder / "report.json", folder / "events.ndjson"
     result = subprocess.run(
         [

@@ -47,7 +47,7 @@ def open_breakers(system: System) -> float:
 
 
 @each(RESILIENT)
-def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoint) -> None:
+def test_breaker_opens_for_a_failing_partner_and_closes_after_it(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         configure_partners(
             system.partners_url, odd=True, partner="meridian"
@@ -71,7 +71,7 @@ def test_who_fails_is_left_alone_and_asked_again_when_it_is_well(step: Checkpoin
 
 
 @each(RESILIENT)
-def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
+def test_half_open_breaker_makes_a_single_call(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         configure_partners(system.partners_url, error_rate=1)
         for _ in range(OPENS):
@@ -84,7 +84,7 @@ def test_while_it_fails_a_single_call_finds_out(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
+def test_few_failures_open_no_breaker(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         for _ in range(3):
             configure_partners(system.partners_url, error_rate=1)
@@ -96,7 +96,7 @@ def test_a_few_failures_open_nothing(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint) -> None:
+def test_slow_partner_costs_only_its_own_offer(step: Checkpoint) -> None:
     """Through nginx and two instances, with a crowd."""
     found: Counter[str] = Counter()
 
@@ -119,7 +119,7 @@ def test_offers_of_a_slow_partner_come_in_time_and_then_at_once(step: Checkpoint
 
 
 @each(RESILIENT)
-def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
+def test_short_deadlines_open_no_breaker(step: Checkpoint) -> None:
     with opened(step) as (system, client):
         configure_partners(system.partners_url, latency_ms=200)
         for _ in range(2 * OPENS):
@@ -127,5 +127,5 @@ def test_somebody_in_a_hurry_opens_it_for_nobody_else(step: Checkpoint) -> None:
         assert missing(client) == []
         told = scrape_instances(system)
     count = "partner_request_duration_seconds_count"
-    assert told[count, "given up", "meridian"] > 0  # and no alert about a partner who is well
+    assert told[count, "given up", "meridian"] > 0  # and no alert about a partner that is well
     assert told[count, "timeout", "meridian"] == told[count, "failed", "meridian"] == 0

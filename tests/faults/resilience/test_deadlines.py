@@ -1,4 +1,4 @@
-"""Who has a deadline hears from us before it is over, and nobody works for those who have gone."""
+"""A request is answered before its deadline, and no work goes on for one that has passed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ WAITING = """
     WHERE usename = current_user AND state = 'active' AND wait_event_type = 'Lock'
 """
 PATIENT = {**KEPT_NOWHERE, "REQUEST_SECONDS": "600"}
-"""Nobody here waits so long: who is answered in time has the caller's deadline to thank for it."""
+"""Longer than any test waits: an answer in time is due to the deadline of its request."""
 
 
 @pytest.fixture(scope="module", params=RESILIENT, ids=lambda step: step.label)
@@ -46,7 +46,7 @@ def database(system: System) -> Iterator[psycopg.Connection]:
 
 @contextmanager
 def locked(database: psycopg.Connection, table: str) -> Iterator[None]:
-    """Nobody else gets an answer from this table."""
+    """Every other statement on this table waits."""
     with database.transaction():
         database.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
         yield
@@ -76,7 +76,7 @@ PATHS = ("/products/{}", "/products/{}/stock", "/products/{}/offers", "/products
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_answer_comes_in_time_even_if_it_is_no(
+def test_blocked_request_gets_504_at_its_deadline(
     client: httpx2.Client, database: psycopg.Connection, path: str
 ) -> None:
     with locked(database, "products"):
@@ -86,7 +86,7 @@ def test_an_answer_comes_in_time_even_if_it_is_no(
     assert client.get(path.format(7)).status_code == 200
 
 
-def test_who_has_no_time_left_costs_nothing(system: System, client: httpx2.Client) -> None:
+def test_request_without_time_left_costs_no_work(system: System, client: httpx2.Client) -> None:
     before = partner_stats(system.partners_url)["calls"]
     for path in PATHS:
         refused(client.get(path.format(9), headers=within(0)), 504)
@@ -95,10 +95,10 @@ def test_who_has_no_time_left_costs_nothing(system: System, client: httpx2.Clien
     assert partner_stats(system.partners_url)["calls"] == before
 
 
-def test_who_comes_while_a_fetch_is_called_off_begins_anew(
+def test_request_during_a_cancelled_fetch_starts_its_own(
     system: System, database: psycopg.Connection
 ) -> None:
-    """To call it off takes a moment: a lease is given back, to a Redis that does not move here."""
+    """Cancelling takes a moment: it releases a lease, here in a Redis that is frozen."""
     with ThreadPoolExecutor(1) as other, httpx2.Client(base_url=system.urls[0], timeout=30) as one:
         with locked(database, "reviews"):
             leaving = other.submit(one.get, "/products/11", headers=within(0.5))
@@ -111,8 +111,8 @@ def test_who_comes_while_a_fetch_is_called_off_begins_anew(
         assert staying.result().status_code == 200
 
 
-def test_who_hardly_begins_leaves_nothing_behind(system: System) -> None:
-    """No lease that others would wait for, and no Redis that is taken for broken."""
+def test_expired_request_leaves_no_lease(system: System) -> None:
+    """Others would wait for it; nor is Redis taken for broken."""
     before = len(lines(system, "no cache"))
 
     def hurry(first: int) -> None:
@@ -134,11 +134,13 @@ def test_who_hardly_begins_leaves_nothing_behind(system: System) -> None:
 
 
 @pytest.mark.parametrize("wish", ["", "soon", "-1", "1e3", "9" * 400, "0x1", "nan"])
-def test_a_wish_that_is_none_is_ignored(client: httpx2.Client, wish: str) -> None:
+def test_malformed_request_timeout_is_ignored(client: httpx2.Client, wish: str) -> None:
     assert client.get("/products/7/stock", headers={"Request-Timeout": wish}).status_code == 200
 
 
-def test_offers_take_what_came_before_the_deadline(client: httpx2.Client, system: System) -> None:
+def test_offers_hold_what_arrived_before_the_deadline(
+    client: httpx2.Client, system: System
+) -> None:
     """Partners are told how long we wait, which is a little less than we have."""
     configure_partners(system.partners_url, partner="northwind", hold=True)
     try:
@@ -150,10 +152,10 @@ def test_offers_take_what_came_before_the_deadline(client: httpx2.Client, system
     assert len(answer.json()["offers"]) == 2
 
 
-def test_one_callers_hurry_is_not_the_others(
+def test_shared_fetch_outlives_the_deadline_of_one_caller(
     system: System, database: psycopg.Connection, watch: Watch
 ) -> None:
-    """They ask the same instance for the same product, and one of them cannot wait."""
+    """Six requests share a fetch at one instance; the one that began it has the short deadline."""
     with (
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
         ThreadPoolExecutor(6) as pool,
@@ -167,7 +169,7 @@ def test_one_callers_hurry_is_not_the_others(
         assert [one.result().status_code for one in patient] == [200] * 5
 
 
-def test_what_nobody_waits_for_any_more_is_called_off(
+def test_abandoned_queries_are_cancelled(
     client: httpx2.Client, database: psycopg.Connection, watch: Watch
 ) -> None:
     with ThreadPoolExecutor(4) as pool, locked(database, "products"):
@@ -179,7 +181,7 @@ def test_what_nobody_waits_for_any_more_is_called_off(
         wait_until(lambda: watch() == 0, "their end")
 
 
-def test_an_order_that_was_late_is_safe_by_its_key(
+def test_order_after_a_504_is_made_once_for_its_key(
     client: httpx2.Client, database: psycopg.Connection
 ) -> None:
     mine = order(11, 1)

@@ -1,4 +1,4 @@
-"""Twice what it can do is offered: it does what it can, and says no to the rest."""
+"""At twice its capacity, the shop does what it can and refuses the rest."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from surge.machine.waiting import wait_until
 WORK = "offers"  # no cache has any, and each costs a statement and three calls
 SECONDS = 4.0
 ROUNDS = 3
-"""Somebody else on the machine may spoil one, and not all of them."""
+"""Another process on the machine may spoil one, and not all of them."""
 MOST = 0.5
 """Of the peak. How much more it is, notebook 15 measures, with the machine to itself."""
 
 
 @each(RESILIENT)
-def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> None:
+def test_throughput_holds_at_twice_the_capacity(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment=KEPT_NOWHERE) as system,
         LoadGenerator() as generator,
@@ -50,15 +50,15 @@ def test_at_twice_the_capacity_most_of_it_is_still_there(step: Checkpoint) -> No
             refusals += said_no
             shares.append(result.good / SECONDS / peak)
             errors.update(result.errors)
-        assert refusals, "nobody was refused: nothing was tested"
+        assert refusals, "no request was refused: nothing was tested"
         assert max(shares) >= MOST, shares
         assert set(errors) == {"status 503"}, errors
         assert scrape_instances(system)["requests_shed_total", "limit"] >= errors["status 503"]
-        wait_until(lambda: not offer(peak / 3, 1).errors, "nobody to be refused any more")
+        wait_until(lambda: not offer(peak / 3, 1).errors, "refusals to end")
 
 
 def watched(system: System, offer: Callable[[], Result]) -> tuple[Result, int]:
-    """What came of an offer, while some look at the health, and how often they are refused."""
+    """Run an offer among health checks and other clients; count how often those are refused."""
     over = Event()
     with ThreadPoolExecutor(9) as pool:
         asking = [pool.submit(say_no, system, over) for _ in range(8)]
@@ -72,7 +72,7 @@ def watched(system: System, offer: Callable[[], Result]) -> tuple[Result, int]:
 
 
 def say_no(system: System, over: Event) -> int:
-    """How often one who asks is refused."""
+    """Count how often a client is refused."""
     times = 0
     with httpx2.Client(base_url=system.url, timeout=30) as client:
         while not over.is_set():
@@ -84,7 +84,7 @@ def say_no(system: System, over: Event) -> int:
 
 
 def health(system: System, over: Event) -> None:
-    """Who asks how an instance is, is never refused."""
+    """Health and readiness are never refused."""
     with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
         while not over.is_set():
             for path in ("/healthz", "/readyz"):
@@ -93,7 +93,7 @@ def health(system: System, over: Event) -> None:
 
 
 @each(RESILIENT)
-def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) -> None:
+def test_memory_hits_are_served_while_others_are_refused(step: Checkpoint) -> None:
     """The limit is one, and one is under way."""
     one = {"LIMIT_MOST": "1", "LIMIT_LEAST": "1", "MEMORY_SECONDS": "3600"}
     one |= {"PARTNER_TIMEOUT": "30", "REQUEST_SECONDS": "30"}
@@ -106,7 +106,7 @@ def test_what_is_in_memory_is_sent_while_others_are_refused(step: Checkpoint) ->
         assert client.get("/products/1001").status_code == 404
 
         def take_the_place() -> httpx2.Response:
-            while True:  # whoever was answered just now may still be leaving
+            while True:  # the request before may still hold the place
                 answer = httpx2.get(f"{system.urls[0]}/products/7/offers", timeout=30)
                 if answer.status_code != 503:
                     return answer

@@ -1,4 +1,4 @@
-"""What was answered with 201 is there, and is done, whoever was killed meanwhile."""
+"""Every order answered with 201 is kept and confirmed, even if processes are killed meanwhile."""
 
 import signal
 from collections import Counter
@@ -17,7 +17,7 @@ QUICK = {"WORKER_SILENCE": "1"}
 
 
 @each(RESILIENT)
-def test_every_order_that_was_taken_is_kept_and_confirmed_once(step: Checkpoint) -> None:
+def test_every_accepted_order_is_kept_and_confirmed_once(step: Checkpoint) -> None:
     """Instances and workers are killed in turn while a crowd buys through nginx."""
     taken: dict[str, int] = {}
     statuses: Counter[int] = Counter()

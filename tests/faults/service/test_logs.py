@@ -1,4 +1,4 @@
-"""The log never decides whether a shopper is served, and it loses nothing without saying so."""
+"""The log never keeps a request from its answer, and counts every line that it loses."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from typing import Any
 
 import httpx2
 import psycopg
-from steps import alone, each, teaching
+from steps import each, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint
 from surge.count.log_pipe import LogPipe
 
-LOGGED = teaching("logging", "tiers")
+LOGGED = introduced_in("logging", "tiers")
 
 
 def lines(written: bytes) -> list[dict[str, Any]]:
@@ -28,10 +28,10 @@ def look(client: httpx2.Client, times: int) -> Counter[int]:
 
 
 @each(LOGGED)
-def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
+def test_lines_dropped_by_a_full_queue_are_counted(step: Checkpoint) -> None:
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "100"}
-        with alone(step, settings) as system:
+        with without_worker(step, settings) as system:
             with httpx2.Client(base_url=system.url, timeout=30) as client:
                 assert look(client, 1_500) == {200: 1_500}
             pipe.recover()
@@ -45,12 +45,12 @@ def test_lines_that_do_not_fit_are_counted(step: Checkpoint) -> None:
 
 
 @each(LOGGED)
-def test_lines_that_the_disk_refuses_are_counted(step: Checkpoint, tmp_path: Path) -> None:
-    """The disk is a pipe: while nobody has it open, every write to it fails."""
+def test_lines_refused_by_the_disk_are_counted(step: Checkpoint, tmp_path: Path) -> None:
+    """The disk is a pipe: while no reader has it open, every write to it fails."""
     pipe = tmp_path / "requests.log"
     os.mkfifo(pipe)
     disk = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    with alone(step, {"LOG_FILE": str(pipe)}) as system:
+    with without_worker(step, {"LOG_FILE": str(pipe)}) as system:
         with httpx2.Client(base_url=system.url, timeout=30) as client:
             assert look(client, 20) == {200: 20}
             time.sleep(0.5)
@@ -69,9 +69,9 @@ def test_lines_that_the_disk_refuses_are_counted(step: Checkpoint, tmp_path: Pat
 
 
 @each(LOGGED)
-def test_a_long_address_makes_no_long_line(step: Checkpoint) -> None:
+def test_long_url_makes_no_long_line(step: Checkpoint) -> None:
     """Lines that wait are bounded by their number, so each has to be, too."""
-    with alone(step) as system:
+    with without_worker(step) as system:
         with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
             assert client.get("/" + 30_000 * "a").status_code == 404
         system.service.stop_all()
@@ -79,8 +79,8 @@ def test_a_long_address_makes_no_long_line(step: Checkpoint) -> None:
 
 
 @each(LOGGED)
-def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
-    with alone(step) as system:
+def test_error_carries_the_request_id_of_its_log_line(step: Checkpoint) -> None:
+    with without_worker(step) as system:
         with psycopg.connect(system.database_url, autocommit=True) as database:
             database.execute("ALTER TABLE orders RENAME TO lost")
         with httpx2.Client(base_url=system.urls[0], timeout=30) as client:
@@ -91,10 +91,10 @@ def test_a_failure_carries_the_id_that_is_in_the_log(step: Checkpoint) -> None:
         assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
-@each(teaching("batching", "observed"))
-def test_who_waits_for_nothing_is_logged_with_the_wait(step: Checkpoint) -> None:
+@each(introduced_in("batching", "observed"))
+def test_slow_404_is_logged_with_its_duration(step: Checkpoint) -> None:
     with (
-        alone(step) as system,
+        without_worker(step) as system,
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
         ThreadPoolExecutor(1) as shopper,
         psycopg.connect(system.database_url) as other,
@@ -113,19 +113,19 @@ def test_who_waits_for_nothing_is_logged_with_the_wait(step: Checkpoint) -> None
 
 
 @each(LOGGED)
-def test_a_stop_does_not_wait_for_a_disk_that_does_not_move(step: Checkpoint) -> None:
+def test_shutdown_does_not_wait_for_a_stalled_disk(step: Checkpoint) -> None:
     with LogPipe() as pipe:
         settings = {"LOG_FILE": str(pipe.path), "LOG_QUEUE": "10", "LOG_PATIENCE": "0.5"}
-        with alone(step, settings) as system:
+        with without_worker(step, settings) as system:
             with httpx2.Client(base_url=system.url, timeout=30) as client:
                 look(client, 1_000)
             assert system.service.stop_all()[0] != -SIGKILL, "it waited for the disk"
 
 
 @each(LOGGED)
-def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
+def test_every_line_carries_its_own_request_id(step: Checkpoint) -> None:
     names = [f"shopper-{number}" for number in range(40)]
-    with alone(step, partners={"error_rate": 1.0}) as system:
+    with without_worker(step, partners={"error_rate": 1.0}) as system:
         with httpx2.Client(base_url=system.url, timeout=30) as client:
 
             def ask(name: str) -> str:
@@ -142,9 +142,9 @@ def test_every_line_carries_the_id_of_its_own_request(step: Checkpoint) -> None:
 
 
 @each(LOGGED)
-def test_an_id_that_could_forge_a_line_is_replaced(step: Checkpoint) -> None:
+def test_request_id_that_could_forge_a_line_is_replaced(step: Checkpoint) -> None:
     with (
-        alone(step) as system,
+        without_worker(step) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
     ):
         for given in ("a b", "x" * 65, "", '"}', "é"):

@@ -1,4 +1,4 @@
-"""What watches the shop is exact, keeps what went wrong, and never becomes the trouble itself."""
+"""Metrics, traces and logs are exact, keep every failure, and never become the trouble."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
-from steps import each, teaching
+from steps import each, introduced_in
 
 from stack.checkpoint import Checkpoint
 from stack.stubs.client import configure_partners, partner_stats
@@ -22,9 +22,10 @@ from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan
 from surge.machine.waiting import wait_until
 
-OBSERVED = teaching("observed")
+OBSERVED = introduced_in("observed")
 
 ALL, NONE = {"NGINX_TRACE_SHARE": "100%"}, {"NGINX_TRACE_FLAG": "00"}
+QUICK = {"OTEL_BSP_SCHEDULE_DELAY": "200"}  # milliseconds between two batches of spans
 ORDER = {"product_id": 7, "quantity": 1, "customer": "ada@example.com"}
 REQUESTS = "http_server_request_duration_seconds_count"
 
@@ -48,7 +49,7 @@ def traces(system: System) -> list[dict[str, Any]]:
 
 
 def spans_when(system: System, many: int) -> list[dict[str, Any]]:
-    """The spans, once so many are there: they are sent every few seconds."""
+    """The spans, once so many are there: they are sent in batches."""
     wait_until(lambda: len(traces(system)) >= many, f"{many} spans")
     return traces(system)
 
@@ -78,7 +79,7 @@ def test_every_request_is_counted_with_its_route_and_status(step: Checkpoint) ->
 
 
 @each(OBSERVED)
-def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
+def test_waiting_requests_are_counted_as_active(step: Checkpoint) -> None:
     with (
         shop(step, instances=1, worker=False) as (system, client),
         ThreadPoolExecutor(5) as shoppers,
@@ -88,14 +89,14 @@ def test_who_waits_for_a_product_is_under_way(step: Checkpoint) -> None:
         looking = [shoppers.submit(client.get, f"/products/{number}") for number in range(1, 6)]
         active = "http_server_active_requests"
         itself = 1  # to look takes a request, too
-        wait_until(lambda: scrape_instances(system)[active,] == itself + 5, "five who look")
+        wait_until(lambda: scrape_instances(system)[active,] == itself + 5, "five active reads")
         other.rollback()
         assert {look.result().status_code for look in looking} == {200}
         assert scrape_instances(system)[active,] == itself
 
 
 @each(OBSERVED)
-def test_garbage_makes_no_series(step: Checkpoint) -> None:
+def test_garbage_urls_and_methods_make_no_metric_series(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client), LoadGenerator() as generator:
 
         def series() -> int:
@@ -115,17 +116,16 @@ def test_garbage_makes_no_series(step: Checkpoint) -> None:
 
 @each(OBSERVED)
 def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> None:
-    with shop(step, environment=ALL, instances=1) as (system, client):
+    with shop(step, environment=ALL | QUICK, instances=1) as (system, client):
         assert client.post("/orders", json=ORDER).status_code == 201
         wait_until(
             lambda: any(span["name"] == "POST mail" for span in traces(system)), "the mail's span"
         )
         spans = spans_when(system, 11)
-        [edge] = [
-            json.loads(line)
-            for line in system.proxy.log.read_text().splitlines()  # type: ignore[union-attr]
-            if "/orders" in line
-        ]
+        assert system.proxy
+        log = system.proxy.log
+        wait_until(lambda: "/orders" in log.read_text(), "nginx to write its log")
+        [edge] = [json.loads(line) for line in log.read_text().splitlines() if "/orders" in line]
         assert {span["trace_id"] for span in spans} == {edge["trace_id"]}
         assert {span["service"] for span in spans} == {"shop", "shop-worker"}
         by_id = {span["span_id"]: span for span in spans}
@@ -141,8 +141,8 @@ def test_an_order_is_one_trace_from_the_proxy_to_the_mail(step: Checkpoint) -> N
 
 
 @each(OBSERVED)
-def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint) -> None:
-    with shop(step, environment=ALL, worker=False, partners={"error_rate": 1.0}) as (
+def test_log_lines_and_exemplar_name_their_trace(step: Checkpoint) -> None:
+    with shop(step, environment=ALL | QUICK, worker=False, partners={"error_rate": 1.0}) as (
         system,
         client,
     ):
@@ -164,8 +164,8 @@ def test_the_lines_of_a_request_and_its_exemplar_name_its_trace(step: Checkpoint
 
 
 @each(OBSERVED)
-def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> None:
-    small = {"POOL_SIZE": "1", "POOL_TIMEOUT": "1", "TRACE_SLOW": "60", **NONE}
+def test_failed_request_is_traced_even_if_not_sampled(step: Checkpoint) -> None:
+    small = {"POOL_SIZE": "1", "POOL_TIMEOUT": "1", "TRACE_SLOW": "60", **NONE, **QUICK}
     with shop(step, environment=small, instances=1, worker=False) as (system, client):
         assert client.get("/products/7/stock").status_code == 200
         hold = "BEGIN; LOCK TABLE products IN ACCESS EXCLUSIVE MODE"
@@ -184,7 +184,7 @@ def test_what_fails_is_kept_even_if_nothing_was_to_be_kept(step: Checkpoint) -> 
 
 
 @each(OBSERVED)
-def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
+def test_malformed_traceparent_is_replaced(step: Checkpoint) -> None:
     bad = ("", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "é" * 30, "ff-" + "a" * 52)
     with (
         shop(step, instances=1, worker=False) as (system, _),
@@ -202,7 +202,7 @@ def test_a_traceparent_that_is_none_is_replaced(step: Checkpoint) -> None:
 
 
 @each(OBSERVED)
-def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoint) -> None:
+def test_clients_can_neither_force_sampling_nor_read_metrics(step: Checkpoint) -> None:
     forged = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
     with shop(step, environment=NONE, worker=False) as (system, client):
         assert client.get("/products/7/stock", headers=forged).status_code == 200
@@ -214,7 +214,7 @@ def test_nobody_outside_can_have_a_trace_kept_or_read_the_numbers(step: Checkpoi
 
 @each(OBSERVED)
 @pytest.mark.parametrize("collector", ["gone", "stalled"])
-def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collector: str) -> None:
+def test_shop_serves_and_stops_without_a_collector(step: Checkpoint, collector: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
         port = silent.getsockname()[1]
         if collector == "gone":
@@ -227,7 +227,7 @@ def test_without_a_collector_the_shop_serves_and_stops(step: Checkpoint, collect
 
 
 @each(OBSERVED)
-def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> None:
+def test_worker_metrics_count_waiting_and_given_up_jobs(step: Checkpoint) -> None:
     settings = {"JOB_CONCURRENCY": "1", "JOB_RETRIES": "1", "MAIL_TIMEOUT": "60"}
     with shop(step, environment=settings, instances=1, partners={"hold": True}) as (system, client):
         for _ in range(3):
@@ -245,7 +245,7 @@ def test_the_worker_says_what_waits_and_what_was_given_up(step: Checkpoint) -> N
 
 
 @each(OBSERVED)
-def test_a_job_of_the_version_before_is_still_done(step: Checkpoint) -> None:
+def test_job_of_the_previous_version_is_done(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client):
         assert client.post("/orders", json=ORDER).status_code == 201
         with psycopg.connect(system.database_url, autocommit=True) as database:

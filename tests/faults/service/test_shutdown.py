@@ -1,4 +1,4 @@
-"""Who is told to stop says so first, finishes what it has begun, and is gone in time."""
+"""A stopping instance says so first, finishes what it has begun, and ends in time."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def ask_to_stop(system: System, number: int) -> None:
 
 
 @each(RESILIENT)
-def test_readiness_ends_first_and_the_rest_goes_on(step: Checkpoint) -> None:
+def test_stopping_instance_fails_readiness_and_still_serves(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment={"DRAIN_SECONDS": "5"}) as system,
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
@@ -40,7 +40,7 @@ def test_readiness_ends_first_and_the_rest_goes_on(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_what_is_in_flight_is_answered_before_the_end(step: Checkpoint) -> None:
+def test_requests_in_flight_are_answered_before_the_end(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment=HELD) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
@@ -62,7 +62,7 @@ def test_what_is_in_flight_is_answered_before_the_end(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_a_request_that_hangs_does_not_keep_it(step: Checkpoint) -> None:
+def test_hanging_request_does_not_block_shutdown(step: Checkpoint) -> None:
     with System(step, size="tiny", environment=HELD) as system, ThreadPoolExecutor(1) as pool:
         configure_partners(system.partners_url, hold=True)
         asked = pool.submit(httpx2.get, f"{system.url}/products/7/offers", timeout=30)
@@ -73,7 +73,7 @@ def test_a_request_that_hangs_does_not_keep_it(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_servers_that_do_not_move_do_not_keep_it(step: Checkpoint) -> None:
+def test_frozen_servers_do_not_block_shutdown(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment=KEPT_NOWHERE) as system,
         httpx2.Client(base_url=system.url, timeout=30) as client,
@@ -95,7 +95,7 @@ def test_servers_that_do_not_move_do_not_keep_it(step: Checkpoint) -> None:
 
 
 @each(RESILIENT)
-def test_no_order_that_was_taken_is_lost_when_instances_stop(step: Checkpoint) -> None:
+def test_no_accepted_order_is_lost_when_instances_stop(step: Checkpoint) -> None:
     """Without a drain: nginx still sends shoppers there when they are told to stop."""
     answers: Counter[int] = Counter()
 
@@ -124,7 +124,7 @@ def test_no_order_that_was_taken_is_lost_when_instances_stop(step: Checkpoint) -
 
 
 @each(RESILIENT)
-def test_readiness_follows_the_database_without_haste(step: Checkpoint) -> None:
+def test_readiness_fails_only_after_a_lasting_database_outage(step: Checkpoint) -> None:
     with (
         System(step, size="tiny", environment={"READY_PATIENCE": "4"}, instances=1) as system,
         httpx2.Client(base_url=system.urls[0], timeout=30) as client,
@@ -145,7 +145,7 @@ def readiness(client: httpx2.Client) -> tuple[int, str]:
 
 
 @each(RESILIENT)
-def test_it_is_not_ready_before_it_has_seen_the_database(step: Checkpoint) -> None:
+def test_instance_is_not_ready_before_it_has_seen_the_database(step: Checkpoint) -> None:
     with System(step, size="tiny", instances=1) as system, ThreadPoolExecutor(1) as pool:
         port = port_of(system.urls[0])
         system.backing.stop_postgres()

