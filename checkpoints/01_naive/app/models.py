@@ -1,4 +1,4 @@
-"""The tables, as the ORM sees them."""
+"""The tables as classes of the ORM."""
 
 from datetime import datetime
 from typing import Any
@@ -53,7 +53,7 @@ class Product(Base):
     def rating(self) -> dict[str, float | int | None]:
         count = len(self.reviews)
         total = sum(review.stars for review in self.reviews)
-        # Halves go up, as people expect; round() would send 4.125 to 4.12.
+        # Halves round up, as people expect; round() would make 4.12 of 4.125.
         average = (200 * total + count) // (2 * count) / 100 if count else None
         return {"average": average, "count": count}
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from app.database import Database
 from app.models import Product, Review
-from app.problems import no_such, problems
+from app.problems import not_found, problems
 from app.schemas import (
     Category,
     Changes,
@@ -25,8 +25,8 @@ from app.schemas import (
 
 router = APIRouter(prefix="/products", tags=["products"])
 
-# What each order compares, and whether it runs backwards.
-ORDERS: dict[Sort, tuple[Callable[[Product], Any], bool]] = {
+# What each sort order compares, and whether it is reversed.
+SORT_KEYS: dict[Sort, tuple[Callable[[Product], Any], bool]] = {
     "newest": (lambda product: (product.created_at, product.id), True),
     "price": (lambda product: (product.price_cents, product.id), False),
     "-price": (lambda product: (product.price_cents, product.id), True),
@@ -47,8 +47,8 @@ def list_products(
         query = query.where(Product.category == category)
     if sort == "rating":
         query = query.options(selectinload(Product.reviews))
-    key, backwards = ORDERS[sort]
-    products = sorted(session.scalars(query), key=key, reverse=backwards)
+    key, reverse = SORT_KEYS[sort]
+    products = sorted(session.scalars(query), key=key, reverse=reverse)
     start = (page - 1) * size
     return Page(
         items=[Summary.model_validate(product) for product in products[start : start + size]],
@@ -85,7 +85,7 @@ def change_product(
 def find(session: Session, product_id: int) -> Product:
     product = session.get(Product, product_id)
     if product is None:
-        raise no_such("product", product_id)
+        raise not_found("product", product_id)
     return product
 
 

@@ -1,4 +1,4 @@
-"""The tables, as the ORM sees them."""
+"""The tables as classes of the ORM."""
 
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ class Product(Base):
     stock: Mapped[int]
     created_at: Mapped[datetime]
 
-    # A query must say what it needs of these; a forgotten one is an error, not a loop of queries.
+    # A query must load what it needs of these. A forgotten one raises, instead of N+1 queries.
     seller: Mapped[Seller] = relationship(lazy="raise")
     average_stars: Mapped[float | None] = column_property(
         select(cast(func.round(func.avg(Review.stars), 2), Double))

@@ -10,7 +10,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from app.database import Database
 from app.models import Product, Review, Seller
-from app.problems import no_such, problems
+from app.problems import not_found, problems
 from app.schemas import (
     Category,
     Changes,
@@ -33,8 +33,8 @@ SUMMARY = (
 )
 DETAIL = (joinedload(Product.seller, innerjoin=True), undefer_group("rating"))
 
-# What each order compares, and whether it runs backwards.
-ORDERS: dict[Sort, tuple[Callable[[Product], Any], bool]] = {
+# What each sort order compares, and whether it is reversed.
+SORT_KEYS: dict[Sort, tuple[Callable[[Product], Any], bool]] = {
     "newest": (lambda product: (product.created_at, product.id), True),
     "price": (lambda product: (product.price_cents, product.id), False),
     "-price": (lambda product: (product.price_cents, product.id), True),
@@ -53,8 +53,8 @@ def list_products(
     query = select(Product).options(*SUMMARY)
     if category:
         query = query.where(Product.category == category)
-    key, backwards = ORDERS[sort]
-    products = sorted(session.scalars(query), key=key, reverse=backwards)
+    key, reverse = SORT_KEYS[sort]
+    products = sorted(session.scalars(query), key=key, reverse=reverse)
     start = (page - 1) * size
     return Page(
         items=[Summary.model_validate(product) for product in products[start : start + size]],
@@ -93,7 +93,7 @@ def change_product(
 def find(session: Session, product_id: int, *options: ORMOption) -> Product:
     product = session.scalar(select(Product).where(Product.id == product_id).options(*options))
     if product is None:
-        raise no_such("product", product_id)
+        raise not_found("product", product_id)
     return product
 
 

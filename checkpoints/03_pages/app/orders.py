@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, load_only
 
 from app.database import Database
 from app.models import Order, Product
-from app.problems import no_such, problems
+from app.problems import not_found, problems
 from app.schemas import NewOrder, OrderOut, RowId
 
 router = APIRouter(prefix="/orders", tags=["orders"])
@@ -30,7 +30,7 @@ def place_order(
         .with_for_update()
     )
     if product is None:
-        raise no_such("product", new.product_id)
+        raise not_found("product", new.product_id)
     order = placed_before(session, new, idempotency_key)
     if order is None:
         if product.stock < new.quantity:
@@ -59,7 +59,7 @@ def place_order(
 def get_order(order_id: RowId, session: Database) -> OrderOut:
     order = session.get(Order, order_id)
     if order is None:
-        raise no_such("order", order_id)
+        raise not_found("order", order_id)
     return OrderOut.model_validate(order)
 
 

@@ -9,10 +9,10 @@ from sqlalchemy import Select, UnaryExpression, select, tuple_
 from sqlalchemy.orm import Session, joinedload, load_only, undefer_group
 from sqlalchemy.orm.interfaces import ORMOption
 
-from app.cursors import cursor_after, place
+from app.cursors import decode_cursor, encode_cursor
 from app.database import Database
 from app.models import Product, Review, Seller
-from app.problems import no_such, problems
+from app.problems import not_found, problems
 from app.schemas import (
     Category,
     Changes,
@@ -36,7 +36,7 @@ SUMMARY = (
 )
 DETAIL = (joinedload(Product.seller, innerjoin=True), undefer_group("rating"))
 
-ORDERS: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
+ORDER_BY: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
     "newest": (Product.created_at.desc(), Product.id.desc()),
     "price": (Product.price_cents.asc(), Product.id.asc()),
     "-price": (Product.price_cents.desc(), Product.id.desc()),
@@ -48,7 +48,7 @@ ORDERS: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
 def list_products(
     session: Database, category: Category | None = None, sort: Sort = "newest"
 ) -> Any:
-    return paginate(session, products_of(category).order_by(*ORDERS[sort]), subquery_count=False)
+    return paginate(session, products_of(category).order_by(*ORDER_BY[sort]), subquery_count=False)
 
 
 @router.get("/feed", responses=problems(422))
@@ -58,13 +58,13 @@ def feed_products(
     cursor: str | None = None,
     size: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Feed:
-    query = products_of(category).order_by(*ORDERS["newest"])
+    query = products_of(category).order_by(*ORDER_BY["newest"])
     if cursor is not None:
-        query = query.where(tuple_(Product.created_at, Product.id) < place(cursor))
-    products = session.scalars(query.limit(size + 1)).all()  # the one more tells whether to go on
+        query = query.where(tuple_(Product.created_at, Product.id) < decode_cursor(cursor))
+    products = session.scalars(query.limit(size + 1)).all()  # one more, to see if more follow
     return Feed(
         items=[Summary.model_validate(product) for product in products[:size]],
-        next=cursor_after(products[size - 1]) if len(products) > size else None,
+        next=encode_cursor(products[size - 1]) if len(products) > size else None,
     )
 
 
@@ -101,7 +101,7 @@ def products_of(category: Category | None) -> Select[Product]:
 def find(session: Session, product_id: int, *options: ORMOption) -> Product:
     product = session.scalar(select(Product).where(Product.id == product_id).options(*options))
     if product is None:
-        raise no_such("product", product_id)
+        raise not_found("product", product_id)
     return product
 
 

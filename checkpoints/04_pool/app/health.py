@@ -18,7 +18,7 @@ def alive() -> Health:
 @router.get("/readyz", response_model=Readiness, responses=problems(503))
 def ready() -> Readiness | Response:
     try:
-        # A connection of its own: busy is not the same as broken.
+        # A connection of its own: a busy pool does not mean a broken database.
         psycopg.connect(settings.database_url, connect_timeout=settings.ready_timeout).close()
     except psycopg.OperationalError:
         detail = "The database does not answer. Start it, or wait until it is back."

@@ -1,4 +1,4 @@
-"""The engine with its pool of connections, and a session for every request."""
+"""The engine with its connection pool, and a session for every request."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -25,7 +25,7 @@ new_session = async_sessionmaker(engine, expire_on_commit=False)
 
 
 # An endpoint calls session.close() as soon as it has its rows, which gives the connection back.
-# At the end of the request is too late. The answer still has to reach the client, who may be slow.
+# At the end of the request is too late: the answer still has to reach a client that may be slow.
 async def get_session() -> AsyncIterator[AsyncSession]:
     async with new_session() as session:
         yield session

@@ -19,7 +19,7 @@ open_log()
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
-    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
+    gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     async with open_client() as client:
         yield {"client": client}
     await engine.dispose()

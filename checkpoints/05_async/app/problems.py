@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 MEDIA_TYPE = "application/problem+json"
 
 # The framework's own errors say what happened, not what to do.
-CURES = {
+DETAILS_BY_STATUS = {
     400: "The body cannot be read. Send JSON in UTF-8.",
     404: "There is nothing at this address. GET /docs lists all there is.",
     405: "This address does not take this method. The Allow header names those it takes.",
@@ -42,21 +42,21 @@ class Service(FastAPI):
             for operation in path.values():
                 for status, response in operation["responses"].items():
                     if status >= "400":
-                        response["content"] = {MEDIA_TYPE: {"schema": REFERENCE}}
+                        response["content"] = {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}
         return document
 
 
-REFERENCE = {"$ref": "#/components/schemas/Problem"}
+PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Documents the errors of an endpoint, for its `responses`."""
+    """Document the errors of an endpoint, for its `responses`."""
     return {
         status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses
     }
 
 
-def no_such(what: str, number: int) -> HTTPException:
+def not_found(what: str, number: int) -> HTTPException:
     return HTTPException(404, f"There is no {what} {number}. Check the number.")
 
 
@@ -80,7 +80,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code
     detail = error.detail
     if detail == HTTPStatus(status).phrase or status == 400:
-        detail = CURES.get(status, detail)
+        detail = DETAILS_BY_STATUS.get(status, detail)
     return problem(status, detail, dict(error.headers or {}))
 
 

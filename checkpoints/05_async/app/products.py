@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload, load_only, undefer_group
 from sqlalchemy.orm.interfaces import ORMOption
 
-from app.cursors import cursor_after, place
+from app.cursors import decode_cursor, encode_cursor
 from app.database import Database
 from app.models import Product, Review, Seller
-from app.problems import no_such, problems
+from app.problems import not_found, problems
 from app.schemas import (
     Category,
     Changes,
@@ -37,7 +37,7 @@ SUMMARY = (
 )
 DETAIL = (joinedload(Product.seller, innerjoin=True), undefer_group("rating"))
 
-ORDERS: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
+ORDER_BY: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
     "newest": (Product.created_at.desc(), Product.id.desc()),
     "price": (Product.price_cents.asc(), Product.id.asc()),
     "-price": (Product.price_cents.desc(), Product.id.desc()),
@@ -49,7 +49,7 @@ ORDERS: dict[Sort, tuple[UnaryExpression[Any], UnaryExpression[Any]]] = {
 async def list_products(
     session: Database, category: Category | None = None, sort: Sort = "newest"
 ) -> Any:
-    query = products_of(category).order_by(*ORDERS[sort])
+    query = products_of(category).order_by(*ORDER_BY[sort])
     products = await apaginate(session, query, subquery_count=False)
     await session.close()
     return products
@@ -62,16 +62,16 @@ async def feed_products(
     cursor: str | None = None,
     size: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Feed:
-    query = products_of(category).order_by(*ORDERS["newest"])
+    query = products_of(category).order_by(*ORDER_BY["newest"])
     if cursor is not None:
-        query = query.where(tuple_(Product.created_at, Product.id) < place(cursor))
+        query = query.where(tuple_(Product.created_at, Product.id) < decode_cursor(cursor))
     products = (
         await session.scalars(query.limit(size + 1))
-    ).all()  # the one more tells whether to go on
+    ).all()  # one more, to see if more follow
     await session.close()
     return Feed(
         items=[Summary.model_validate(product) for product in products[:size]],
-        next=cursor_after(products[size - 1]) if len(products) > size else None,
+        next=encode_cursor(products[size - 1]) if len(products) > size else None,
     )
 
 
@@ -100,7 +100,7 @@ async def change_product(
     for name, value in changes.items():
         setattr(product, name, value)
     await session.commit()
-    await session.close()  # or it would show what it has read before, and not what others changed
+    await session.close()  # or it would return what it read before, not what others changed
     return await get_product(product_id, session)
 
 
@@ -114,7 +114,7 @@ async def find(session: AsyncSession, product_id: int, *options: ORMOption) -> P
         select(Product).where(Product.id == product_id).options(*options)
     )
     if product is None:
-        raise no_such("product", product_id)
+        raise not_found("product", product_id)
     return product
 
 

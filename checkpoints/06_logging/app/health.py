@@ -20,7 +20,7 @@ async def alive() -> Health:
 @router.get("/readyz", response_model=Readiness, responses=problems(503))
 async def ready() -> Readiness | Response:
     try:
-        # A connection of its own: busy is not the same as broken.
+        # A connection of its own: a busy pool does not mean a broken database.
         async with asyncio.timeout(settings.ready_timeout):
             connection = await asyncpg.connect(settings.database_url)
             await connection.close()

@@ -1,4 +1,4 @@
-"""What comes in and what goes out."""
+"""The bodies of requests and responses."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -29,7 +29,7 @@ Page = CustomizedPage[
 
 
 class Out(BaseModel):
-    """What is read from the attributes of an ORM object."""
+    """A response made from the attributes of an ORM object."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -83,7 +83,7 @@ class Stock(BaseModel):
 
 @with_config(ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1}))
 class Changes(TypedDict, total=False):
-    """What may change of a product; a field left out stays as it is."""
+    """The fields of a product that can change. A field left out stays as it is."""
 
     price_cents: Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
     # PostgreSQL's text holds every character except NUL.
@@ -91,7 +91,7 @@ class Changes(TypedDict, total=False):
 
 
 class Quote(BaseModel):
-    """What a partner says. Its price is shown to shoppers, so it is a price or it is nothing."""
+    """A partner's answer. Shoppers see its price, so an invalid one is no offer."""
 
     model_config = ConfigDict(strict=True)  # neither "99" nor true is a number
 

@@ -21,11 +21,11 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 from app.settings import settings
 
-GOOD_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
+VALID_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # a caller's: it joins the logs of services
 
 
-class Outbox(QueueHandler):
-    """Hands a line over and never waits. What does not fit is dropped, and counted."""
+class LogQueue(QueueHandler):
+    """Hands lines over without waiting. A line that does not fit is dropped and counted."""
 
     dropped = 0
 
@@ -36,35 +36,34 @@ class Outbox(QueueHandler):
             self.drop()
 
     def drop(self) -> None:
-        assert self.lock  # two threads drop
+        assert self.lock  # two threads drop lines
         with self.lock:
             self.dropped += 1
 
 
-class File(logging.FileHandler):
-    """Writes the lines. One that the disk refuses is dropped like one that did not fit."""
+class UnbufferedFileHandler(logging.FileHandler):
+    """Writes lines. One that the disk refuses is dropped, like one that did not fit."""
 
-    def _open(self) -> TextIOWrapper:
-        # Without a buffer, or what was refused, and counted, would be written in the end.
+    def _open(self) -> TextIOWrapper:  # with a buffer, a line counted as dropped could appear later
         return TextIOWrapper(FileIO(self.baseFilename, "a"), self.encoding, write_through=True)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        outbox.drop()
+        log_queue.drop()
 
 
 class Writer(QueueListener):
     """The thread that takes lines out of the queue and writes them."""
 
     def enqueue_sentinel(self) -> None:
-        queue.put(None)  # wait for room: there may be none now
+        lines.put(None)  # wait for room: there may be none now
 
 
-queue: Queue[logging.LogRecord | None] = Queue(settings.log_queue)
-outbox = Outbox(queue)
+lines: Queue[logging.LogRecord | None] = Queue(settings.log_queue)
+log_queue = LogQueue(lines)
 
 
-def count_dropped(logger: Any, level: str, event: EventDict) -> EventDict:
-    return {**event, "dropped": outbox.dropped} if outbox.dropped else event
+def add_dropped(logger: Any, level: str, event: EventDict) -> EventDict:
+    return {**event, "dropped": log_queue.dropped} if log_queue.dropped else event
 
 
 def render(event: EventDict, **_: Any) -> str:
@@ -76,7 +75,7 @@ structlog.configure(
         merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
-        count_dropped,
+        add_dropped,
         structlog.processors.JSONRenderer(render),
     ],
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -89,23 +88,23 @@ log: FilteringBoundLogger = structlog.get_logger("shop")
 @contextmanager
 def open_log() -> Iterator[None]:
     shop = logging.getLogger("shop")
-    shop.addHandler(outbox)
+    shop.addHandler(log_queue)
     shop.setLevel(logging.INFO)
     shop.propagate = False
-    writer = Writer(queue, File(settings.log_file, encoding="utf-8"))
+    writer = Writer(lines, UnbufferedFileHandler(settings.log_file, encoding="utf-8"))
     writer.start()
     try:
         yield
     finally:
         log.info("stopped")
-        # What is queued is written before we go, unless the disk does not move at all.
+        # Write what is queued before the process ends, unless the disk hangs.
         end = threading.Thread(target=writer.stop, daemon=True)
         end.start()
         end.join(settings.log_patience)
 
 
 class LogRequests:
-    """The middleware as plain ASGI: no task, no queue and no request object for each answer."""
+    """A plain ASGI middleware: no task, no queue and no request object for each request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -116,9 +115,8 @@ class LogRequests:
             return
         started = time.perf_counter()
         status = 500
-        # The caller's own id, if it sent a decent one: so the logs of two services can be joined.
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if GOOD_ID.fullmatch(given) else uuid4().hex
+        request_id = given if VALID_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
@@ -128,7 +126,7 @@ class LogRequests:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        with bound_contextvars(request_id=request_id):  # on every line until the answer is there
+        with bound_contextvars(request_id=request_id):  # on every line logged in here
             try:
                 await self.app(scope, receive, send_with_id)
             finally:

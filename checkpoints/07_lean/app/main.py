@@ -18,7 +18,7 @@ from app.problems import Service, add_problem_handlers, problems
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
-    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
+    gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
         async with open_client() as client:
             yield {"client": client}

@@ -7,11 +7,11 @@ from fastapi_pagination import Params
 from fastapi_pagination.api import create_page, resolve_params
 from sqlalchemy import Executable
 
-from app.cursors import cursor_after, place
-from app.database import Database, rows
+from app.cursors import decode_cursor, encode_cursor
+from app.database import Database, fetch_all
 from app.models import Product
-from app.problems import no_such, problems
-from app.queries import DETAIL, STOCK, count_of, detail_of, feed_of, page_of
+from app.problems import not_found, problems
+from app.queries import DETAIL, STOCK, count_query, detail_query, feed_query, page_query
 from app.schemas import Category, Changes, Feed, Page, Picked, ProductId, Sort, Stock, Summary
 
 router = APIRouter(prefix="/products", tags=["products"])
@@ -26,11 +26,10 @@ Fields = Annotated[
 @router.get("", response_model=Page[Summary], responses=problems(422))
 async def list_products(category: Category | None = None, sort: Sort = "newest") -> Any:
     params: Params = resolve_params()
-    cut = params.to_raw_params().as_limit_offset()
-    values = {"category": category, "start": cut.offset, "size": cut.limit}
-    total = await rows(count_of(category is not None), values)
-    found = await rows(page_of(category is not None, sort), values)
-    items = [row._asdict() for row in found]
+    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
+    total = await fetch_all(count_query(category is not None), values)
+    rows = await fetch_all(page_query(category is not None, sort), values)
+    items = [row._asdict() for row in rows]
     return create_page(items, total=total[0].total, params=params)
 
 
@@ -40,19 +39,19 @@ async def feed_products(
     cursor: str | None = None,
     size: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Any:
-    query = feed_of(category is not None, cursor is not None)
-    created_at, id = place(cursor) if cursor is not None else (None, None)
+    query = feed_query(category is not None, cursor is not None)
+    created_at, id = decode_cursor(cursor) if cursor is not None else (None, None)
     values = {"category": category, "created_at": created_at, "id": id, "size": size + 1}
-    found = await rows(query, values)  # the one more tells whether to go on
+    rows = await fetch_all(query, values)  # one more, to see if more follow
     return {
-        "items": [row._asdict() for row in found[:size]],
-        "next": cursor_after(found[size - 1]) if len(found) > size else None,
+        "items": [row._asdict() for row in rows[:size]],
+        "next": encode_cursor(rows[size - 1]) if len(rows) > size else None,
     }
 
 
 @router.get("/{product_id}", response_model=Picked, responses=problems(404, 422))
 async def get_product(product_id: ProductId, fields: Fields = ",".join(DETAIL)) -> Any:
-    return await find(detail_of(fields), product_id)
+    return await find(detail_query(fields), product_id)
 
 
 @router.get("/{product_id}/stock", response_model=Stock, responses=problems(404, 422))
@@ -66,7 +65,7 @@ async def change_product(
 ) -> Any:
     product = await session.get(Product, product_id)
     if product is None:
-        raise no_such("product", product_id)
+        raise not_found("product", product_id)
     for name, value in changes.items():
         setattr(product, name, value)
     await session.commit()
@@ -74,7 +73,7 @@ async def change_product(
 
 
 async def find(query: Executable, product_id: int) -> dict[str, Any]:
-    found = await rows(query, {"id": product_id})
-    if not found:
-        raise no_such("product", product_id)
-    return found[0]._asdict()
+    rows = await fetch_all(query, {"id": product_id})
+    if not rows:
+        raise not_found("product", product_id)
+    return rows[0]._asdict()

@@ -1,4 +1,4 @@
-"""Cursors: a place in the walk from the newest product to the oldest, as an opaque text."""
+"""Cursors of keyset pagination: a position among the products, newest first, as opaque text."""
 
 import base64
 import struct
@@ -9,17 +9,17 @@ from fastapi import HTTPException
 from sqlalchemy import Row
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-PLACE = struct.Struct(">qi")  # microseconds since then, and the product's id
+POSITION = struct.Struct(">qi")  # microseconds since the epoch, and the product's id
 
 
-def cursor_after(product: Row[Any]) -> str:
+def encode_cursor(product: Row[Any]) -> str:
     microseconds = (product.created_at - EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(PLACE.pack(microseconds, product.id)).decode()
+    return base64.urlsafe_b64encode(POSITION.pack(microseconds, product.id)).decode()
 
 
-def place(cursor: str) -> tuple[datetime, int]:
+def decode_cursor(cursor: str) -> tuple[datetime, int]:
     try:
-        microseconds, product_id = PLACE.unpack(base64.b64decode(cursor, b"-_", validate=True))
+        microseconds, product_id = POSITION.unpack(base64.b64decode(cursor, b"-_", validate=True))
         return EPOCH + timedelta(microseconds=microseconds), product_id
     except (ValueError, struct.error, OverflowError):
         detail = "This cursor is none of ours. Take `next` from a page, or start without one."

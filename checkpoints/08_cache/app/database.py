@@ -1,4 +1,4 @@
-"""The engine with its pool of connections: rows for who reads, a session for who writes."""
+"""The engine with its connection pool: plain rows for reads, a session for writes."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -23,29 +23,29 @@ engine = create_async_engine(
     json_deserializer=orjson.loads,
     pool_recycle=1800,  # seconds; firewalls forget idle connections after an hour or so
 )
-reads = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement needs no BEGIN
+read_engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement needs no BEGIN
 new_session = async_sessionmaker(engine, expire_on_commit=False)
 
 
 # An endpoint calls session.close() as soon as it has its rows, which gives the connection back.
-# At the end of the request is too late. The answer still has to reach the client, who may be slow.
+# At the end of the request is too late: the answer still has to reach a client that may be slow.
 async def get_session() -> AsyncIterator[AsyncSession]:
     async with new_session() as session:
         yield session
 
 
 Database = Annotated[AsyncSession, Depends(get_session)]
-Rows = Sequence[Row[*tuple[Any, ...]]]  # of any number of columns
+Rows = Sequence[Row[*tuple[Any, ...]]]  # with any number of columns
 
 
-async def rows(query: Executable, values: Mapping[str, Any]) -> Rows:
-    """Rows as they come, without an object for each; the connection is given back at once."""
-    async with reads.connect() as connection:
+async def fetch_all(query: Executable, values: Mapping[str, Any]) -> Rows:
+    """Fetch plain rows, not ORM objects. The connection goes back to the pool at once."""
+    async with read_engine.connect() as connection:
         return (await connection.execute(query, values)).all()
 
 
 @event.listens_for(engine.sync_engine, "checkout")
-def refuse_closed(dbapi_connection: Any, record: Any, proxy: Any) -> None:
-    """Instead of a ping, which took three round trips: the loop has seen whether it was closed."""
+def discard_closed_connection(dbapi_connection: Any, record: Any, proxy: Any) -> None:
+    """Replace the ping, three round trips: the event loop knows whether the socket was closed."""
     if dbapi_connection.driver_connection.is_closed():
-        raise DisconnectionError  # and the pool tries another one
+        raise DisconnectionError  # the pool then tries another one

@@ -21,12 +21,12 @@ from app.problems import Service, add_problem_handlers, problems
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
-    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
+    gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
-        forever = [asyncio.create_task(task) for task in (keep_saying(), resolve_doubts())]
+        background_tasks = [asyncio.create_task(task) for task in (keep_saying(), resolve_doubts())]
         async with open_client() as client:
             yield {"client": client}
-        for task in forever:
+        for task in background_tasks:
             task.cancel()
         await redis.aclose()
         await engine.dispose()

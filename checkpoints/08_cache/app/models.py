@@ -1,4 +1,4 @@
-"""The tables, as the ORM sees them."""
+"""The tables as classes of the ORM."""
 
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ class Product(Base):
     stock: Mapped[int]
     created_at: Mapped[datetime]
 
-    # In a query these are expressions; who reads them of an object gets an error, not a query.
+    # In a query these are expressions. Read from an object, they raise instead of querying.
     average_stars: Mapped[float | None] = column_property(
         select(cast(func.round(func.avg(Review.stars), 2), Double))
         .where(Review.product_id == id)

@@ -28,15 +28,15 @@ class Settings(BaseSettings):
     """Seconds that an answer is kept, give or take a tenth."""
 
     cache_missing: float = 5.0
-    """The same for the answer that there is no such product."""
+    """The same for the answer that a product does not exist."""
 
     cache_timeout: float = 0.2
     """Seconds that Redis may take for an answer."""
 
     cache_pause: float = 1.0
-    """Seconds that we ask Redis nothing after it has failed. When it answers again, it may take so
-    long, and one or two `cache_timeout`, until other instances no longer read what a change of ours
-    has made untrue."""
+    """Seconds that we do not ask Redis after it has failed. When it answers again, other instances
+    may read entries that our changes have made stale: for as long, and one or two `cache_timeout`
+    more."""
 
     partners_url: str = "http://127.0.0.1:9000"
     """Where the partner services are; each has a path of its own below it."""

@@ -25,23 +25,23 @@ class Settings(BaseSettings):
     """Connections to Redis that this process may hold."""
 
     memory_bytes: int = 64_000_000
-    """What the answers in this process's memory may take together."""
+    """Bytes that the answers in this process's memory may take together."""
 
     memory_spellings: int = 10_000
-    """Addresses of which this process remembers what they mean."""
+    """URLs for which this process remembers their cache entry."""
 
     memory_seconds: float = 5.0
-    """Seconds that they are sent without asking Redis. So long two instances may disagree, if the
-    message of a change is lost."""
+    """Seconds that they are sent without asking Redis. If the message of a change is lost, two
+    instances may disagree for as long."""
 
     cache_seconds: float = 60.0
     """Seconds that an answer in Redis is fresh, give or take a tenth."""
 
     cache_missing: float = 5.0
-    """The same for the answer that there is no such product."""
+    """The same for the answer that a product does not exist."""
 
     cache_stale: float = 30.0
-    """Seconds that it is kept after that, and sent while somebody fetches a new one."""
+    """Seconds that it is kept after that, and sent while a new one is fetched."""
 
     cache_patience: float = 1.0
     """Seconds to wait for another instance that is fetching what we need."""
@@ -50,9 +50,9 @@ class Settings(BaseSettings):
     """Seconds that Redis may take for an answer."""
 
     cache_pause: float = 1.0
-    """Seconds that we ask Redis nothing after it has failed. When it answers again, it may take so
-    long, and one or two `cache_timeout`, until other instances no longer read what a change of ours
-    has made untrue."""
+    """Seconds that we do not ask Redis after it has failed. When it answers again, other instances
+    may read entries that our changes have made stale: for as long, and one or two `cache_timeout`
+    more."""
 
     partners_url: str = "http://127.0.0.1:9000"
     """Where the partner services are; each has a path of its own below it."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import load_only
 
 from app.database import Database
 from app.models import Order, Product
-from app.problems import no_such, problems
+from app.problems import not_found, problems
 from app.schemas import NewOrder, OrderOut, RowId
 
 router = APIRouter(prefix="/orders", tags=["orders"])
@@ -31,7 +31,7 @@ async def place_order(
         .with_for_update()
     )
     if product is None:
-        raise no_such("product", new.product_id)
+        raise not_found("product", new.product_id)
     order = await placed_before(session, new, idempotency_key)
     if order is None:
         if product.stock < new.quantity:
@@ -61,7 +61,7 @@ async def place_order(
 async def get_order(order_id: RowId, session: Database) -> OrderOut:
     order = await session.get(Order, order_id)
     if order is None:
-        raise no_such("order", order_id)
+        raise not_found("order", order_id)
     await session.close()
     return OrderOut.model_validate(order)
 

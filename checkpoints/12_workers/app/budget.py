@@ -4,7 +4,7 @@ import sys
 
 from sqlalchemy import text
 
-from app.database import LOST, reads
+from app.database import CONNECTION_ERRORS, read_engine
 from app.settings import settings
 
 ROOM = text("""
@@ -21,9 +21,9 @@ class OverBudget(Exception):
 async def check_budget() -> None:
     """Better to say so at the start than to turn shoppers away at the peak."""
     try:
-        async with reads.connect() as connection:
+        async with read_engine.connect() as connection:
             room: int = (await connection.execute(ROOM)).scalar_one()
-    except LOST:
+    except CONNECTION_ERRORS:
         return  # nobody there yet, or not ready: /readyz says so
     processes = settings.instances * settings.web_concurrency
     workers = settings.workers * (settings.job_concurrency + settings.job_connections + LISTENING)

@@ -14,18 +14,18 @@ from app.caching.doubts import TRANSACTION_ID, in_doubt
 from app.caching.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
 from app.caching.memory import Answer
 from app.caching.redis import NOTHING, key
-from app.cursors import cursor_after, place
-from app.database import Database, rows
+from app.cursors import decode_cursor, encode_cursor
+from app.database import Database, fetch_all
 from app.models import Product
-from app.problems import no_such, problems
-from app.queries import DETAIL, STOCK, count_of, feed_of, page_of
+from app.problems import not_found, problems
+from app.queries import DETAIL, STOCK, count_query, feed_query, page_query
 from app.schemas import Category, Changes, Feed, Page, Picked, ProductId, Sort, Stock, Summary
 
 router = APIRouter(prefix="/products", tags=["products"])
 
-# Most shoppers see the first pages, as they come. Of all others there are too many to keep.
-KEPT_PAGES = range(1, 6)
-KEPT_SIZE = 20
+# Most shoppers see the first pages, in the default size. The others are too many to cache.
+CACHED_PAGES = range(1, 6)
+CACHED_PAGE_SIZE = 20
 
 ALL = ",".join(DETAIL)
 FIELD = f"({'|'.join(DETAIL)})"
@@ -41,9 +41,9 @@ async def list_products(
 ) -> Response:
     params: Params = resolve_params()
     fetch = partial(fetch_page, category, sort, params)
-    if params.page in KEPT_PAGES and params.size == KEPT_SIZE:
-        kept_as = page_key(category, sort, params.page)
-        return respond(request, kept_as, *await tiers.get(kept_as, fetch, wants_fresh(request)))
+    if params.page in CACHED_PAGES and params.size == CACHED_PAGE_SIZE:
+        cache_key = page_key(category, sort, params.page)
+        return respond(request, cache_key, *await tiers.get(cache_key, fetch, wants_fresh(request)))
     return conditional(request, Answer(await fetch()), "miss")
 
 
@@ -53,26 +53,26 @@ async def feed_products(
     cursor: str | None = None,
     size: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Any:
-    query = feed_of(category is not None, cursor is not None)
-    created_at, id = place(cursor) if cursor is not None else (None, None)
+    query = feed_query(category is not None, cursor is not None)
+    created_at, id = decode_cursor(cursor) if cursor is not None else (None, None)
     values = {"category": category, "created_at": created_at, "id": id, "size": size + 1}
-    found = await rows(query, values)  # the one more tells whether to go on
+    rows = await fetch_all(query, values)  # one more, to see if more follow
     return {
-        "items": [row._asdict() for row in found[:size]],
-        "next": cursor_after(found[size - 1]) if len(found) > size else None,
+        "items": [row._asdict() for row in rows[:size]],
+        "next": encode_cursor(rows[size - 1]) if len(rows) > size else None,
     }
 
 
 @router.get("/{product_id}", response_model=Picked, responses=NOT_MODIFIED | problems(404, 422))
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
     if failed := request.scope.get("failed"):
-        raise failed  # to ask again would not help
-    answer, found = await details.get(product_id, wants_fresh(request))
+        raise failed  # asking again would not help
+    answer, cache_status = await details.get(product_id, wants_fresh(request))
     if answer.body == NOTHING:
-        raise no_such("product", product_id)
+        raise not_found("product", product_id)
     if fields != ALL:
-        return conditional(request, Answer(pick(answer.body, fields)), found)
-    return respond(request, details.key_of(product_id), answer, found)
+        return conditional(request, Answer(select_fields(answer.body, fields)), cache_status)
+    return respond(request, details.key_of(product_id), answer, cache_status)
 
 
 @router.get("/{product_id}/stock", response_model=Stock, responses=problems(404, 422))
@@ -86,15 +86,15 @@ async def change_product(
 ) -> Response:
     product = await session.get(Product, product_id)
     if product is None:
-        raise no_such("product", product_id)
+        raise not_found("product", product_id)
     transaction = await session.scalar(
         update(Product).where(Product.id == product_id).values(**changes).returning(TRANSACTION_ID),
         execution_options={"synchronize_session": False},
     )
-    changed = details.key_of(product_id), *pages_with(product.category)
+    changed = details.key_of(product_id), *affected_page_keys(product.category)
     try:
         await session.commit()
-    except BaseException:  # an error or a cancellation does not say that it was not committed
+    except BaseException:  # after an error or a cancellation, it may still be committed
         in_doubt[transaction] = changed
         raise
     finally:
@@ -104,8 +104,8 @@ async def change_product(
     return response
 
 
-def pick(body: bytes, fields: str) -> bytes:
-    """Some fields of a detail. It is kept once and whole, not once for every choice."""
+def select_fields(body: bytes, fields: str) -> bytes:
+    """Select fields of a detail. It is cached once as a whole, not once for every selection."""
     detail = orjson.loads(body)
     chosen = fields.split(",")
     return orjson.dumps({name: value for name, value in detail.items() if name in chosen})
@@ -115,27 +115,26 @@ def page_key(category: str | None, sort: Sort, page: int) -> str:
     return key("page", category, sort, page)
 
 
-def pages_with(category: str) -> list[str]:
-    """All that is kept of the pages where a product of this category may stand."""
+def affected_page_keys(category: str) -> list[str]:
+    """The keys of all cached pages that may list a product of this category."""
     return [
-        page_key(within, sort, page)
-        for within in (category, None)
+        page_key(listed_in, sort, page)
+        for listed_in in (category, None)
         for sort in get_args(Sort)
-        for page in KEPT_PAGES
+        for page in CACHED_PAGES
     ]
 
 
 async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
-    cut = params.to_raw_params().as_limit_offset()
-    values = {"category": category, "start": cut.offset, "size": cut.limit}
-    total = await rows(count_of(category is not None), values)
-    found = await rows(page_of(category is not None, sort), values)
-    items = [row._asdict() for row in found]
+    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
+    total = await fetch_all(count_query(category is not None), values)
+    rows = await fetch_all(page_query(category is not None, sort), values)
+    items = [row._asdict() for row in rows]
     return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 async def find(query: Executable, product_id: int) -> dict[str, Any]:
-    found = await rows(query, {"id": product_id})
-    if not found:
-        raise no_such("product", product_id)
-    return found[0]._asdict()
+    rows = await fetch_all(query, {"id": product_id})
+    if not rows:
+        raise not_found("product", product_id)
+    return rows[0]._asdict()

@@ -25,9 +25,9 @@ async def ready() -> Readiness | Response:
     try:
         await redis.ping()
     except RedisError:
-        checks["redis"] = "failed"  # we work without it, only harder
+        checks["redis"] = "failed"  # the shop works without it, only slower
     try:
-        # A connection of its own: busy is not the same as broken.
+        # A connection of its own: a busy pool does not mean a broken database.
         async with asyncio.timeout(settings.ready_timeout):
             connection = await asyncpg.connect(settings.database_url)
             await connection.close()

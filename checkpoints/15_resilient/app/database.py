@@ -1,4 +1,4 @@
-"""The engine with its pool of connections: rows for who reads, a session for who writes."""
+"""The engine with its connection pool: plain rows for reads, a session for writes."""
 
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from app.telemetry import metrics, tracing
 
 
 class TimedPool(AsyncAdaptedQueuePool):
-    """Where a service that is too small is felt first: who waits here, waits for nothing else."""
+    """Measures the wait for a connection, the first thing to grow when a service is too small."""
 
     def connect(self) -> PoolProxiedConnection:
         began = time.monotonic()
@@ -49,14 +49,14 @@ engine = create_async_engine(
     pool_recycle=1800,  # seconds; firewalls forget idle connections after an hour or so
 )
 metrics.pool_in_use.set_function(cast(TimedPool, engine.pool).checkedout)
-reads = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement needs no BEGIN
+read_engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # one statement needs no BEGIN
 
-# How it ends when PostgreSQL goes. While a connection is being made, asyncpg speaks for itself.
-LOST = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# What a lost connection raises. While one is being opened, asyncpg's errors come unwrapped.
+CONNECTION_ERRORS = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class TracedSession(AsyncSession):
-    """The commit is no statement, and often what takes longest: it waits for the disk."""
+    """A span for the commit: it is no statement, and often slowest, since it waits for the disk."""
 
     async def commit(self) -> None:
         with tracing.span("commit"):
@@ -67,7 +67,7 @@ new_session = async_sessionmaker(engine, class_=TracedSession, expire_on_commit=
 
 
 # An endpoint calls session.close() as soon as it has its rows, which gives the connection back.
-# At the end of the request is too late. The answer still has to reach the client, who may be slow.
+# At the end of the request is too late: the answer still has to reach a client that may be slow.
 async def get_session() -> AsyncIterator[AsyncSession]:
     with translate_database_errors():
         async with new_session() as session:
@@ -75,29 +75,29 @@ async def get_session() -> AsyncIterator[AsyncSession]:
 
 
 Database = Annotated[AsyncSession, Depends(get_session)]
-Rows = Sequence[Row[*tuple[Any, ...]]]  # of any number of columns
+Rows = Sequence[Row[*tuple[Any, ...]]]  # with any number of columns
 
 
-async def rows(query: Executable, values: Mapping[str, Any]) -> Rows:
-    """Rows as they come, without an object for each; the connection is given back at once."""
-    return await retried(partial(look, query, values), on=passes)
+async def fetch_all(query: Executable, values: Mapping[str, Any]) -> Rows:
+    """Fetch plain rows, not ORM objects. The connection goes back to the pool at once."""
+    return await retried(partial(fetch_all_once, query, values), on=is_retryable)
 
 
-async def look(query: Executable, values: Mapping[str, Any]) -> Rows:
+async def fetch_all_once(query: Executable, values: Mapping[str, Any]) -> Rows:
     with translate_database_errors():
-        async with reads.connect() as connection:
+        async with read_engine.connect() as connection:
             return (await connection.execute(query, values)).all()
 
 
 class DatabaseUnavailable(Unavailable):
-    """Nobody answers, or PostgreSQL refuses, for a reason that passes."""
+    """PostgreSQL does not answer, or refuses for a temporary reason."""
 
     def __init__(self, why: Refusal) -> None:
         super().__init__()
         self.why = why
 
 
-def passes(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     return isinstance(error, DatabaseUnavailable) and error.why.retry
 
 
@@ -110,28 +110,28 @@ def translate_database_errors() -> Iterator[None]:
         if why is None:
             raise
         raise DatabaseUnavailable(why) from error
-    except LOST as error:
+    except CONNECTION_ERRORS as error:
         raise DatabaseUnavailable(AWAY) from error
 
 
 @event.listens_for(engine.sync_engine, "handle_error")
-def give_up_connection(failed: ExceptionContext) -> None:
+def invalidate_connection(failed: ExceptionContext) -> None:
     error = failed.sqlalchemy_exception
     if isinstance(error, DBAPIError) and (why := refusal(error)) and why.reconnect:
         failed.is_disconnect = True
-        # Only this one. Each order that is refused would have all the others opened anew.
+        # Only this one: otherwise every refused order would reconnect the whole pool.
         failed.invalidate_pool_on_disconnect = False
 
 
 @event.listens_for(engine.sync_engine, "checkout")
-def refuse_closed(dbapi_connection: Any, record: Any, proxy: Any) -> None:
-    """Instead of a ping, which took three round trips: the loop has seen whether it was closed."""
+def discard_closed_connection(dbapi_connection: Any, record: Any, proxy: Any) -> None:
+    """Replace the ping, three round trips: the event loop knows whether the socket was closed."""
     if dbapi_connection.driver_connection.is_closed():
-        raise DisconnectionError  # and the pool tries another one
+        raise DisconnectionError  # the pool then tries another one
 
 
 @event.listens_for(engine.sync_engine, "before_cursor_execute", named=True)
-def note_start(context: Any, **_: Any) -> None:
+def record_start(context: Any, **_: Any) -> None:
     context.started = time.time_ns()
 
 
@@ -142,7 +142,7 @@ def record_statement(statement: str, context: Any, **_: Any) -> None:
 
 @event.listens_for(engine.sync_engine, "handle_error")
 def record_failure(failed: ExceptionContext) -> None:
-    # Of what SQLAlchemy asks a new connection by itself, the start is not told.
+    # The statements that set up a new connection have no recorded start.
     if started := getattr(failed.execution_context, "started", None):
-        what = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
-        tracing.record_part("postgresql", started, **what)
+        attributes = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
+        tracing.record_part("postgresql", started, **attributes)

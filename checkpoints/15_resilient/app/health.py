@@ -20,15 +20,15 @@ router = APIRouter(tags=["health"])
 
 
 class State:
-    """What there is to remember between two looks."""
+    """What one readiness check leaves for the next."""
 
-    away_since: float | None = float("-inf")  # until we have seen the database once
-    seen, seen_at = False, float("-inf")
-    leaves = False
+    down_since: float | None = float("-inf")  # until the first successful check
+    database_up, checked_at = False, float("-inf")
+    draining = False
 
 
 state = State()
-look = asyncio.Lock()
+check_lock = asyncio.Lock()
 
 
 @router.get("/healthz")
@@ -39,51 +39,51 @@ async def alive() -> Health:
 @router.get("/readyz", response_model=Readiness, responses=problems(503))
 async def ready() -> Readiness | Response:
     checks = {"postgres": "ok", "redis": "ok"}
-    if state.leaves:
+    if state.draining:
         return problem(503, "This instance stops. Ask another one.", checks=checks)
     try:
         await redis.ping()
     except RedisError:
-        checks["redis"] = "failed"  # we work without it, only harder
-    if await database_answers():
-        state.away_since = None
+        checks["redis"] = "failed"  # the shop works without it, only slower
+    if await is_database_up():
+        state.down_since = None
     else:
         checks["postgres"] = "failed"
-        if state.away_since is None:
-            state.away_since = time.monotonic()
-        if time.monotonic() >= state.away_since + settings.ready_patience:
+        if state.down_since is None:
+            state.down_since = time.monotonic()
+        if time.monotonic() >= state.down_since + settings.ready_patience:
             detail = "The database does not answer. Start it, or wait until it is back."
             return problem(503, detail, checks=checks)
     return Readiness(status="ready", checks=checks)
 
 
-async def database_answers() -> bool:
-    """Looked up once a second, however many ask: a look takes one of the few other connections."""
-    async with look:
-        if time.monotonic() > state.seen_at + 1:
+async def is_database_up() -> bool:
+    """Check once a second at most: each check takes one of the few connections left to others."""
+    async with check_lock:
+        if time.monotonic() > state.checked_at + 1:
             try:
-                # A connection of its own: busy is not the same as broken.
+                # A connection of its own: a busy pool does not mean a broken database.
                 async with asyncio.timeout(settings.ready_timeout):
                     connection = await asyncpg.connect(settings.database_url)
                     await connection.close()
-                state.seen = True
+                state.database_up = True
             except (OSError, asyncpg.PostgresError):
-                state.seen = False
-            state.seen_at = time.monotonic()
-        return state.seen
+                state.database_up = False
+            state.checked_at = time.monotonic()
+        return state.database_up
 
 
 @contextmanager
-def leaving() -> Iterator[None]:
-    """Told to stop, we first say so: who asks us must have heard before the door is closed."""
+def drain_on_sigterm() -> Iterator[None]:
+    """Fail readiness first and stop later, so that a balancer notices before the socket closes."""
     stop = signal.getsignal(signal.SIGTERM)
-    assert callable(stop)  # uvicorn's
+    assert callable(stop)  # uvicorn's handler
     loop = asyncio.get_running_loop()
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        state.leaves = True
+    def drain(number: int, frame: FrameType | None) -> None:
+        state.draining = True
         loop.call_soon_threadsafe(loop.call_later, settings.drain_seconds, stop, number, frame)
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, drain)
     yield
     signal.signal(signal.SIGTERM, stop)

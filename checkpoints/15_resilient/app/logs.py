@@ -20,29 +20,29 @@ from structlog.typing import EventDict, FilteringBoundLogger
 from app.settings import settings
 from app.telemetry import metrics
 
-GOOD_ID = re.compile(rb"[\w.:-]{1,64}")
-EVERY = 0.05  # seconds between two visits of the thread that writes
-RUN, numbers = token_hex(8), itertools.count()
+VALID_ID = re.compile(rb"[\w.:-]{1,64}")
+WRITE_INTERVAL = 0.05  # seconds between two writes
+RUN_ID, request_numbers = token_hex(8), itertools.count()
 
-Request = tuple[float, str, str, str, bytes, int, float]  # what is logged of one; made a line later
+RequestRecord = tuple[float, str, str, str, bytes, int, float]  # the writer renders it
 
 
-class Outbox:
-    """Takes a line and never waits. What does not fit is dropped, and counted."""
+class LogQueue:
+    """Takes lines without waiting. A line that does not fit is dropped and counted."""
 
     def __init__(self) -> None:
-        self.lines: deque[bytes | Request] = deque()
+        self.lines: deque[bytes | RequestRecord] = deque()
         self.refused = 0
-        self.lost = 0  # on the disk; counted apart, since another thread counts them
+        self.lost = 0  # on the disk; a counter of its own, for the writer's thread
 
-    def put(self, line: bytes | Request) -> None:
+    def put(self, line: bytes | RequestRecord) -> None:
         if len(self.lines) < settings.log_queue:
             self.lines.append(line)
         else:
             self.refused += 1
             metrics.dropped.inc()
 
-    info = warning = put  # as structlog calls it
+    info = warning = put  # the names that structlog calls
 
     @property
     def dropped(self) -> int:
@@ -50,45 +50,45 @@ class Outbox:
 
 
 class Writer(threading.Thread):
-    """Writes all that has come, in one go. A write for each line would cost more than a hit."""
+    """Writes all queued lines at once. A write for each line would cost more than a cache hit."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.file = FileIO(settings.log_file, "a")
         self.end = threading.Event()
-        self.torn = False  # the disk took half a line
+        self.torn = False  # the last write ended inside a line
 
     def run(self) -> None:
         ended = False
         while not ended:
-            ended = self.end.wait(EVERY)
-            taken = [outbox.lines.popleft() for _ in range(len(outbox.lines))]
-            data = in_one(taken)
+            ended = self.end.wait(WRITE_INTERVAL)
+            lines = [log_queue.lines.popleft() for _ in range(len(log_queue.lines))]
+            data = render_all(lines)
             if self.torn:
                 data[:0] = b"\n"
             try:
-                while data:  # a disk may take less than it is given
-                    done = self.file.write(data)
-                    self.torn = not data.endswith(b"\n", 0, done)
-                    del data[:done]
+                while data:  # a write may be partial
+                    written = self.file.write(data)
+                    self.torn = not data.endswith(b"\n", 0, written)
+                    del data[:written]
             except OSError:
-                lost = min(len(taken), data.count(b"\n"))
-                outbox.lost += lost
+                lost = min(len(lines), data.count(b"\n"))
+                log_queue.lost += lost
                 metrics.dropped.inc(lost)
 
 
-outbox = Outbox()
+log_queue = LogQueue()
 
 
-def in_one(lines: list[bytes | Request]) -> bytearray:
-    """Line by line. orjson keeps 4 kB for each that it returns: a thousand would come and go."""
+def render_all(lines: list[bytes | RequestRecord]) -> bytearray:
+    """Append line by line: each result of orjson takes 4 kB, so a list of a thousand takes 4 MB."""
     data = bytearray()
     for line in lines:
         data += render(line)
     return data
 
 
-def render(line: bytes | Request) -> bytes:
+def render(line: bytes | RequestRecord) -> bytes:
     if isinstance(line, bytes):
         return line
     at, name, trace_id, method, path, status, seconds = line
@@ -103,15 +103,15 @@ def render(line: bytes | Request) -> bytes:
         "level": "info",
         "timestamp": datetime.fromtimestamp(at, UTC),
     }
-    return to_json(count_dropped(None, "info", event))
+    return to_json(add_dropped(None, "info", event))
 
 
 def to_json(event: EventDict, **_: Any) -> bytes:
     return orjson.dumps(event, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
-def count_dropped(logger: Any, level: str, event: EventDict) -> EventDict:
-    return {**event, "dropped": outbox.dropped} if outbox.dropped else event
+def add_dropped(logger: Any, level: str, event: EventDict) -> EventDict:
+    return {**event, "dropped": log_queue.dropped} if log_queue.dropped else event
 
 
 structlog.configure(
@@ -119,11 +119,11 @@ structlog.configure(
         merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
-        count_dropped,
+        add_dropped,
         structlog.processors.JSONRenderer(to_json),
     ],
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    logger_factory=lambda: outbox,
+    logger_factory=lambda: log_queue,
     cache_logger_on_first_use=True,
 )
 log: FilteringBoundLogger = structlog.get_logger()
@@ -138,12 +138,12 @@ def open_log() -> Iterator[None]:
     finally:
         log.info("stopped")
         writer.end.set()
-        # What has come is written before we go, unless the disk does not move at all.
+        # Write what is queued before the process ends, unless the disk hangs.
         writer.join(settings.log_patience)
 
 
 def request_id(given: bytes | None) -> str:
-    """The caller's own, if it sent a decent one: so the logs of two services can be joined."""
-    if given and GOOD_ID.fullmatch(given):
+    """Use the caller's id if it is valid, so that the logs of two services can be joined."""
+    if given and VALID_ID.fullmatch(given):
         return given.decode()
-    return f"{RUN}{next(numbers):016x}"
+    return f"{RUN_ID}{next(request_numbers):016x}"

@@ -19,7 +19,7 @@ from app.caching.front import DetailsFirst
 from app.caching.redis import keep_saying, redis
 from app.caching.tiers import listen
 from app.database import engine
-from app.health import leaving
+from app.health import drain_on_sigterm
 from app.logs import open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
@@ -35,27 +35,27 @@ from app.telemetry.tracing import open_tracing
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
     await check_budget()
-    gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
+    gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
         tasks = keep_saying(), listen(), resolve_doubts(), watch_loop(), limit.keep_adjusting()
-        forever = [asyncio.create_task(task) for task in tasks]
+        background_tasks = [asyncio.create_task(task) for task in tasks]
         async with open_tracing("shop"), open_client() as client:
-            with leaving():
+            with drain_on_sigterm():
                 yield {"client": client}
-        for task in forever:
+        for task in background_tasks:
             task.cancel()
-        with suppress(TimeoutError):  # the other side may not move
+        with suppress(TimeoutError):  # the servers may hang
             async with asyncio.timeout(settings.close_seconds):
                 await redis.aclose()
                 await engine.dispose()
 
 
-# What any address may answer: we, or the proxy before us.
-ANYWHERE = problems(400, 413, 414, 429, 431, 500, 502, 503, 504)
+# The errors of any address, ours or those of the proxy in front of us.
+COMMON_RESPONSES = problems(400, 413, 414, 429, 431, 500, 502, 503, 504)
 
-# The framework's own telemetry: a span for each request. Those for every step of it cost as much as
-# a request; numbers and lines we have already.
-SPANS: TelemetryConfig = {
+# The framework's own telemetry: a span for each request. Spans for its steps would cost as much as
+# the request; metrics and log lines we have already.
+TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "metrics": False,
     "logs": False,
@@ -66,9 +66,9 @@ shop = Service(
     title="Surge shop",
     version="1",
     lifespan=lifespan,
-    responses=ANYWHERE,
-    redirect_slashes=False,  # a redirect repeats all that the client has sent, in a header
-    telemetry=SPANS,
+    responses=COMMON_RESPONSES,
+    redirect_slashes=False,  # a redirect would repeat the client's whole URL in a header
+    telemetry=TELEMETRY,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
 shop.add_middleware(ObserveRequests)

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from app.database import Database
 from app.jobs.queue import put
 from app.models import Report
-from app.problems import no_such, problems
+from app.problems import not_found, problems
 from app.schemas import NewReport, ReportOut, ReportStatus, RowId
 
 router = APIRouter(prefix="/reports", tags=["reports"])
@@ -27,6 +27,6 @@ async def start_report(new: NewReport, response: Response, session: Database) ->
 async def get_report(report_id: RowId, session: Database) -> ReportOut:
     report = await session.get(Report, report_id)
     if report is None:
-        raise no_such("report", report_id)
+        raise not_found("report", report_id)
     await session.close()
     return ReportOut.model_validate(report)

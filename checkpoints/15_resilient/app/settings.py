@@ -14,7 +14,7 @@ class Settings(BaseSettings):
     """Processes that serve. uvicorn reads the same variable, and starts as many."""
 
     instances: int = 1
-    """Times that the service runs, each with so many processes."""
+    """Instances of the service, each with that many processes."""
 
     workers: int = 1
     """Processes that do jobs."""
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     few dozen are no queue."""
 
     limit_step: int = 5
-    """So many more with every interval, of 60 milliseconds, in which nothing has queued."""
+    """Added to the limit after every 60 milliseconds in which nothing has queued."""
 
     limit_loop: float = 0.03
     """Seconds that the event loop may be late. When it always is, requests are turned away."""
@@ -48,16 +48,16 @@ class Settings(BaseSettings):
     """Times that a read is tried again when its connection is lost."""
 
     retry_share: float = 0.1
-    """Retries for every read that we do, in the long run."""
+    """Retries for every read, in the long run."""
 
     retry_burst: float = 20.0
     """Retries that may be saved up."""
 
     breaker_calls: int = 20
-    """Calls to a partner that are looked back on: when half of them failed, it is asked no more."""
+    """Last calls to a partner that count: when half of them have failed, the breaker opens."""
 
     breaker_pause: float = 5.0
-    """Seconds until a single call finds out whether it works again."""
+    """Seconds until a single call tests whether the partner works again."""
 
     connect_timeout: float = 2.0
     """Seconds that PostgreSQL may take to accept a connection."""
@@ -75,14 +75,14 @@ class Settings(BaseSettings):
     """Connections to Redis that this process may hold."""
 
     memory_bytes: int = 64_000_000
-    """What the answers in this process's memory may take together."""
+    """Bytes that the answers in this process's memory may take together."""
 
     memory_spellings: int = 10_000
-    """Addresses of which this process remembers what they mean."""
+    """URLs for which this process remembers their cache entry."""
 
     memory_seconds: float = 5.0
-    """Seconds that they are sent without asking Redis. So long two instances may disagree, if the
-    message of a change is lost."""
+    """Seconds that they are sent without asking Redis. If the message of a change is lost, two
+    instances may disagree for as long."""
 
     edge_seconds: int = 1
     """Seconds that a proxy may send an answer without asking us, and as many more while it asks.
@@ -92,11 +92,11 @@ class Settings(BaseSettings):
     """Seconds that an answer in Redis is fresh, give or take a tenth."""
 
     cache_missing: float = 5.0
-    """The same for the answer that there is no such product."""
+    """The same for the answer that a product does not exist."""
 
     cache_stale: float = 30.0
-    """Seconds that it is kept after that, and sent while somebody fetches a new one. What is in
-    memory is kept as long, and sent while nobody else has an answer."""
+    """Seconds that it is kept after that, and sent while a new one is fetched. Memory keeps its
+    entries as long, and sends them while neither Redis nor PostgreSQL answers."""
 
     cache_patience: float = 1.0
     """Seconds to wait for another instance that is fetching what we need."""
@@ -105,9 +105,9 @@ class Settings(BaseSettings):
     """Seconds that Redis may take for an answer."""
 
     cache_pause: float = 1.0
-    """Seconds that we ask Redis nothing after it has failed. When it answers again, it may take so
-    long, and one or two `cache_timeout`, until other instances no longer read what a change of ours
-    has made untrue."""
+    """Seconds that we do not ask Redis after it has failed. When it answers again, other instances
+    may read entries that our changes have made stale: for as long, and one or two `cache_timeout`
+    more."""
 
     partners_url: str = "http://127.0.0.1:9000"
     """Where the partner services are; each has a path of its own below it."""
@@ -116,10 +116,10 @@ class Settings(BaseSettings):
     """Seconds a partner may take before its offer is given up."""
 
     mail_url: str = "http://127.0.0.1:9000/mail"
-    """Where the service is that sends our messages."""
+    """Where the mail service is."""
 
     mail_timeout: float = 5.0
-    """Seconds it may take for one."""
+    """Seconds it may take for a message."""
 
     job_concurrency: int = 4
     """Jobs that a worker does at once."""
@@ -135,16 +135,16 @@ class Settings(BaseSettings):
     """Times that a job is tried again, a little later each time."""
 
     job_patience: float = 5.0
-    """Seconds that a worker who is told to stop may take to finish what it does."""
+    """Seconds that a worker that is told to stop may take to finish its jobs."""
 
     worker_silence: float = 20.0
-    """Seconds without a sign of life after which others do a worker's jobs."""
+    """Seconds without a heartbeat after which other workers do a worker's jobs."""
 
     otel_exporter_otlp_endpoint: str = ""
     """Where the collector of traces is, if there is one. The exporter reads the same variable."""
 
     trace_share: float = 0.01
-    """Of the requests that no proxy has begun a trace for, the share whose traces are kept."""
+    """Share of traces that are kept, of those that no proxy has started."""
 
     trace_slow: float = 1.0
     """Seconds after which a request is kept in any case, as are those that fail."""
@@ -162,12 +162,12 @@ class Settings(BaseSettings):
     """Seconds a dependency may take to prove that it is there."""
 
     ready_patience: float = 30.0
-    """Seconds that PostgreSQL may be away until we call ourselves not ready. As long as there are
-    answers to be sent, to be asked is better than not to be."""
+    """Seconds that PostgreSQL may be down until /readyz fails. As long as there are cached answers,
+    getting requests is better than getting none."""
 
     drain_seconds: float = 0.0
-    """Seconds between being told to stop, when /readyz says so, and the stop. A balancer that asks
-    /readyz needs two of its rounds; ours is told before."""
+    """Seconds between SIGTERM, when /readyz starts to fail, and the stop. A balancer that polls
+    /readyz needs two of its intervals; ours is told before."""
 
     close_seconds: float = 1.0
     """Seconds that closing the connections may take."""

@@ -23,7 +23,7 @@ if sys.argv[1:] == ["before it is set up"]:
 else:
     initialize, engine.dialect.initialize = engine.dialect.initialize, lose_first
 try:
-    asyncio.run(database.rows(text("SELECT 1"), {}))
-except getattr(database, "DatabaseUnavailable", database.LOST):
+    asyncio.run(database.fetch_all(text("SELECT 1"), {}))
+except getattr(database, "DatabaseUnavailable", database.CONNECTION_ERRORS):
     sys.exit()
 sys.exit("nothing was lost")

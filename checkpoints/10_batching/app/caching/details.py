@@ -8,7 +8,7 @@ from app.batches import Batch
 from app.caching import tiers
 from app.caching.memory import Answer
 from app.caching.redis import NOTHING, key
-from app.database import rows
+from app.database import fetch_all
 from app.queries import DETAILS
 from app.schemas import Picked
 
@@ -25,7 +25,7 @@ async def get(product_id: int, fresh: bool = False) -> tuple[Answer, tiers.Found
 
 async def look_up(ids: list[int]) -> list[bytes | ValidationError]:
     """The details of these products, in their order; NOTHING where there is no such product."""
-    found = {row.id: row._asdict() for row in await rows(DETAILS, {"ids": ids})}
+    found = {row.id: row._asdict() for row in await fetch_all(DETAILS, {"ids": ids})}
     return [to_json(found[id]) if id in found else NOTHING for id in ids]
 
 

@@ -11,7 +11,7 @@ import aiohttp
 import procrastinate
 from sqlalchemy import select, text, update
 
-from app.database import new_session, rows
+from app.database import fetch_all, new_session
 from app.jobs.connector import in_time, queue
 from app.jobs.sales import sales
 from app.models import Order, Product, Report
@@ -32,7 +32,7 @@ async def make_report(report_id: int) -> None:
         .order_by(Order.id)
     )
     async with in_time():
-        sold = [(product, units, total) for product, units, total in await rows(orders, {})]
+        sold = [(product, units, total) for product, units, total in await fetch_all(orders, {})]
     # Not on the loop, which has to tell the queue meanwhile that this worker is alive.
     result = await asyncio.to_thread(sales, category, sold)
     await note(report_id, status="done", result=result)
@@ -51,7 +51,7 @@ async def note(report_id: int, **values: Any) -> str | None:
 async def confirm_order(context: procrastinate.JobContext, order_id: int) -> None:
     columns = (Order.customer, Order.product_id, Order.quantity, Order.total_cents)
     async with in_time():
-        [order] = await rows(select(*columns).where(Order.id == order_id), {})
+        [order] = await fetch_all(select(*columns).where(Order.id == order_id), {})
     message = {
         "to": order.customer,
         "subject": f"Your order {order_id}",

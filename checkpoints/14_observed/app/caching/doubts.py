@@ -5,7 +5,7 @@ import asyncio
 from sqlalchemy import Text, cast, func, text
 
 from app.caching.tiers import forget
-from app.database import reads
+from app.database import read_engine
 from app.logs import log
 
 INTERVAL = 1.0  # seconds between two looks at what has ended
@@ -38,7 +38,7 @@ async def resolve_doubts() -> None:
 
 
 async def invalidate_ended() -> None:
-    async with asyncio.timeout(PATIENCE), reads.connect() as connection:
+    async with asyncio.timeout(PATIENCE), read_engine.connect() as connection:
         ended = (await connection.scalars(ENDED, {"ids": [*in_doubt]})).all()
     if ended:
         await forget(*{key for id in ended for key in in_doubt.pop(id)})

@@ -6,7 +6,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from app.logs import outbox, request_id
+from app.logs import log_queue, request_id
 from app.settings import settings
 from app.telemetry import metrics, tracing
 
@@ -60,7 +60,7 @@ def observe(
         kept, has_span = True, False  # too late for the whole story, but not for its outline
     if kept and not has_span:
         tracing.record(parent, f"{method} {route}", seconds, status)
-    outbox.put((time.time(), name, trace_id, method, scope["raw_path"][:500], status, seconds))
+    log_queue.put((time.time(), name, trace_id, method, scope["raw_path"][:500], status, seconds))
     # An exemplar: of all that this bar of the histogram counts, one that you can look at.
     example = {"trace_id": trace_id} if kept else None
     metrics.series(method, route, status).observe(seconds, example)

@@ -13,7 +13,7 @@ import aiohttp
 import procrastinate
 from sqlalchemy import select, text, update
 
-from app.database import new_session, rows
+from app.database import fetch_all, new_session
 from app.jobs.connector import in_time, queue
 from app.jobs.sales import sales
 from app.models import Order, Product, Report
@@ -35,7 +35,7 @@ async def make_report(report_id: int, traceparent: str = "") -> None:
         .order_by(Order.id)
     )
     async with in_time():
-        sold = [(product, units, total) for product, units, total in await rows(orders, {})]
+        sold = [(product, units, total) for product, units, total in await fetch_all(orders, {})]
     # Not on the loop, which has to tell the queue meanwhile that this worker is alive.
     result = await asyncio.to_thread(sales, category, sold)
     await note(report_id, status="done", result=result)
@@ -56,7 +56,7 @@ async def confirm_order(
 ) -> None:
     columns = (Order.customer, Order.product_id, Order.quantity, Order.total_cents)
     async with in_time():
-        [order] = await rows(select(*columns).where(Order.id == order_id), {})
+        [order] = await fetch_all(select(*columns).where(Order.id == order_id), {})
     message = {
         "to": order.customer,
         "subject": f"Your order {order_id}",

@@ -17,7 +17,7 @@ from prometheus_client import Gauge, Histogram, start_http_server
 from sqlalchemy import text
 from structlog.contextvars import bound_contextvars
 
-from app.database import engine, rows
+from app.database import engine, fetch_all
 from app.jobs.connector import in_time, queue
 from app.jobs.tasks import fail_reports
 from app.logs import log, open_log
@@ -92,8 +92,8 @@ async def watch_queue() -> None:
     while True:
         try:
             async with in_time():
-                found = await rows(WAITING, {})
-                [failed] = await rows(GIVEN_UP, {})
+                found = await fetch_all(WAITING, {})
+                [failed] = await fetch_all(GIVEN_UP, {})
             waiting.clear()
             for task, count, _ in found:
                 waiting.labels(task).set(count)

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.caching.front import at_hand
 from app.logs import request_id
-from app.problems import LATE, problem
+from app.problems import TIMEOUT_DETAIL, problem
 from app.resilience.deadlines import HEADER, asked_for, within
 from app.resilience.limit import limit
 from app.settings import settings
@@ -78,7 +78,7 @@ class Guard:
 
 def late(reason: str) -> Response:
     metrics.shed.labels(reason).inc()
-    return problem(504, LATE)
+    return problem(504, TIMEOUT_DETAIL)
 
 
 async def refuse(scope: Scope, send: Send, refusal: Response, began: float, worth: bool) -> None:
