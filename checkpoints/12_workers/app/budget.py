@@ -29,10 +29,10 @@ async def check_budget() -> None:
     workers = settings.workers * (settings.job_concurrency + settings.job_connections + LISTENERS)
     largest_pool = (usable - workers - settings.other_connections) // processes
     if settings.pool_size > largest_pool:
-        fits = f"Set POOL_SIZE to {largest_pool}" if largest_pool > 0 else "Run fewer processes"
+        advice = f"Set POOL_SIZE to {largest_pool}" if largest_pool > 0 else "Run fewer processes"
         sys.tracebacklimit = 0  # the message is enough
         raise OverBudget(
             f"{processes} processes x {settings.pool_size} connections + {workers} for workers + "
             f"{settings.other_connections} for others is more than the {usable} that PostgreSQL "
-            f"has room for. {fits}, or raise max_connections."
+            f"has room for. {advice}, or raise max_connections."
         )
