@@ -29,9 +29,7 @@ COUNT_DUE = text("""
     WHERE status = 'todo' AND type = 'deferred' AND (scheduled_at IS NULL OR scheduled_at <= now())
     GROUP BY task_name
 """)
-COUNT_GIVEN_UP = text(
-    "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('failed', 'aborted')"
-)
+COUNT_FAILED = text("SELECT count(*) FROM procrastinate_jobs WHERE status IN ('failed', 'aborted')")
 
 job_duration = Histogram(
     "job_duration_seconds",
@@ -120,12 +118,12 @@ async def measure_queue() -> None:
     """A growing queue is the first sign of workers that do not keep up."""
     async with database_timeout():
         due = await rows(COUNT_DUE, {})
-        [given_up] = await rows(COUNT_GIVEN_UP, {})
+        [failed] = await rows(COUNT_FAILED, {})
     jobs_waiting.clear()
     for task, count, _ in due:
         jobs_waiting.labels(task).set(count)
     jobs_oldest.set(max((age for _, _, age in due), default=0))
-    jobs_given_up.set(given_up.count)
+    jobs_given_up.set(failed.count)
 
 
 def open_mail_client() -> aiohttp.ClientSession:
