@@ -118,12 +118,12 @@ async def measure_queue() -> None:
     """A growing queue is the first sign of workers that do not keep up."""
     async with database_timeout():
         due = await rows(COUNT_DUE, {})
-        [failed] = await rows(COUNT_FAILED, {})
+        [[failed]] = await rows(COUNT_FAILED, {})
     jobs_waiting.clear()
     for task, count, _ in due:
         jobs_waiting.labels(task).set(count)
     jobs_oldest.set(max((age for _, _, age in due), default=0))
-    jobs_given_up.set(failed.count)
+    jobs_given_up.set(failed)
 
 
 def open_mail_client() -> aiohttp.ClientSession:
