@@ -14,13 +14,13 @@ from app.settings import settings
 router = APIRouter(prefix="/products", tags=["products"])
 
 PARTNERS = ("meridian", "northwind", "tradepost")
-LONGEST = 4096  # bytes of an answer that we read; a quote takes fifty
+MAX_RESPONSE_BYTES = 4096  # a quote takes fifty
 
 
 @router.get("/{product_id}/offers", responses=problems(404, 422))
 def get_offers(product_id: ProductId, session: Database) -> Offers:
     product = find(session, product_id, load_only(Product.id))
-    answers = {partner: ask(partner, product.id) for partner in PARTNERS}
+    answers = {partner: fetch_offer(partner, product.id) for partner in PARTNERS}
     offers = [offer for offer in answers.values() if offer]
     return Offers(
         product_id=product.id,
@@ -29,13 +29,13 @@ def get_offers(product_id: ProductId, session: Database) -> Offers:
     )
 
 
-def ask(partner: str, product_id: int) -> Offer | None:
+def fetch_offer(partner: str, product_id: int) -> Offer | None:
     """A partner's offer, or None when it fails or takes too long."""
     url = f"{settings.partners_url}/{partner}/offers/{product_id}"
     try:
         with httpx2.stream("GET", url, timeout=settings.partner_timeout) as response:
             response.raise_for_status()
-            body = next(response.iter_raw(LONGEST), b"")  # what is cut off is no JSON any more
+            body = next(response.iter_raw(MAX_RESPONSE_BYTES), b"")  # no more is read
         quote = Quote.model_validate_json(body)
     except (httpx2.HTTPError, ValueError):
         return None

@@ -16,7 +16,7 @@ from app.schemas import NewReport, ReportOut, ReportStatus, RowId
 
 router = APIRouter(prefix="/reports", tags=["reports"])
 
-ROUNDS = 100  # of the bootstrap; its 3rd and 98th mean bound the middle 95 %
+RESAMPLES = 100  # of the bootstrap; the 3rd and the 98th of the sorted means bound the middle 95 %
 
 
 @router.post("", status_code=202, responses=problems(400, 422))
@@ -32,7 +32,7 @@ async def start_report(new: NewReport, response: Response, session: Database) ->
     async for some in rows.partitions():  # all in one go would hold the loop
         sold.extend(some)
     await session.close()  # before the arithmetic, which needs no database
-    result = await asyncio.to_thread(sales, new.category, sold)  # nor may it hold the loop
+    result = await asyncio.to_thread(summarize, new.category, sold)  # nor may it hold the loop
     report = Report(category=new.category, status="done", result=result)
     session.add(report)
     await session.commit()
@@ -49,8 +49,8 @@ async def get_report(report_id: RowId, session: Database) -> ReportOut:
     return ReportOut.model_validate(report)
 
 
-def sales(category: str, sold: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
-    """Sums up (product, quantity, total) of every order of a category."""
+def summarize(category: str, sold: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+    """Add up the (product, quantity, total) of every order of a category."""
     units: Counter[int] = Counter()
     revenue: Counter[int] = Counter()
     for product_id, quantity, total_cents in sold:
@@ -62,18 +62,18 @@ def sales(category: str, sold: Sequence[tuple[int, int, int]]) -> dict[str, Any]
         "orders": len(sold),
         "units": units.total(),
         "revenue_cents": revenue.total(),
-        "average_order_cents": average([total_cents for _, _, total_cents in sold], category),
+        "average_order_cents": bootstrap_mean([total for _, _, total in sold], seed=category),
         "top_products": [
             {"product_id": id, "units": units[id], "revenue_cents": revenue[id]} for id in best
         ],
     }
 
 
-def average(totals: list[int], seed: str) -> dict[str, int] | None:
-    """The mean and its 95 % interval, by drawing the orders again and again."""
+def bootstrap_mean(totals: list[int], seed: str) -> dict[str, int] | None:
+    """The mean and its 95 % interval: how far the means of random resamples lie apart."""
     if not totals:
         return None
     count = len(totals)
     rng = random.Random(seed)  # noqa: S311 - chance, not a secret; seeded to be repeatable
-    means = sorted(sum(rng.choices(totals, k=count)) // count for _ in range(ROUNDS))
+    means = sorted(sum(rng.choices(totals, k=count)) // count for _ in range(RESAMPLES))
     return {"value": sum(totals) // count, "low": means[2], "high": means[97]}

@@ -15,7 +15,7 @@ from app.schemas import NewOrder, OrderOut, RowId
 
 router = APIRouter(prefix="/orders", tags=["orders"])
 
-# A name the client gives to one attempt to buy, so that it may safely send it again.
+# The client's name for one attempt to buy. With it, the client can safely send the order again.
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 
 
@@ -32,12 +32,10 @@ async def place_order(
     )
     if product is None:
         raise not_found("product", new.product_id)
-    order = await placed_before(session, new, idempotency_key)
+    order = await find_earlier_order(session, new, idempotency_key)
     if order is None:
         if product.stock < new.quantity:
-            raise HTTPException(
-                409, f"Only {product.stock} are left. Order fewer, or something else."
-            )
+            raise HTTPException(409, f"Only {product.stock} left. Order fewer, or something else.")
         product.stock -= new.quantity
         order = Order(
             product_id=product.id,
@@ -66,8 +64,8 @@ async def get_order(order_id: RowId, session: Database) -> OrderOut:
     return OrderOut.model_validate(order)
 
 
-async def placed_before(session: AsyncSession, new: NewOrder, key: str | None) -> Order | None:
-    """The order that this key already made, provided that it is the same order."""
+async def find_earlier_order(session: AsyncSession, new: NewOrder, key: str | None) -> Order | None:
+    """The order that an earlier request made with this key. It must have been the same request."""
     if key is None:
         return None
     order = await session.scalar(select(Order).where(Order.idempotency_key == key))

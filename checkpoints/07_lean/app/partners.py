@@ -16,18 +16,18 @@ from app.settings import settings
 router = APIRouter(prefix="/products", tags=["products"])
 
 PARTNERS = ("meridian", "northwind", "tradepost")
-LONGEST = 4096  # bytes of an answer that we read; a quote takes fifty
+MAX_RESPONSE_BYTES = 4096  # a quote takes fifty
 
 
 def open_client() -> aiohttp.ClientSession:
-    """The one client, made when the service starts: it keeps connections and what they cost."""
+    """One client for the life of the service: it reuses connections, which are costly to open."""
     return aiohttp.ClientSession(
         settings.partners_url,
         connector=aiohttp.TCPConnector(limit=0),  # 100 by default: the 101st call would queue
         timeout=aiohttp.ClientTimeout(total=settings.partner_timeout),
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,  # a kilobyte can become a megabyte
-        cookie_jar=aiohttp.DummyCookieJar(),  # another would return what partners set
+        cookie_jar=aiohttp.DummyCookieJar(),  # the default jar sends cookies back
     )
 
 
@@ -42,33 +42,32 @@ Client = Annotated[aiohttp.ClientSession, Depends(get_client)]
 @router.get("/{product_id}/offers", responses=problems(404, 422))
 async def get_offers(product_id: ProductId, client: Client) -> Offers:
     await find(STOCK, product_id)
-    answers = await asyncio.gather(*(ask(client, partner, product_id) for partner in PARTNERS))
-    offers = [offer for offer in answers if offer]
+    calls = [fetch_offer(client, partner, product_id) for partner in PARTNERS]
+    answers = dict(zip(PARTNERS, await asyncio.gather(*calls), strict=True))
+    offers = [offer for offer in answers.values() if offer]
     return Offers(
         product_id=product_id,
         offers=sorted(offers, key=lambda offer: (offer.price_cents, offer.partner)),
-        missing=[
-            partner for partner, offer in zip(PARTNERS, answers, strict=True) if offer is None
-        ],
+        missing=[partner for partner, offer in answers.items() if offer is None],
     )
 
 
-async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
+async def fetch_offer(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
     """A partner's offer, or None when it fails or takes too long."""
     try:
         path = f"/{partner}/offers/{product_id}"
         async with client.get(path, allow_redirects=False) as response:
             response.raise_for_status()
-            quote = Quote.model_validate_json(await read(response))
+            quote = Quote.model_validate_json(await read_limited(response))
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         log.warning("no offer", partner=partner, error=type(error).__name__)
         return None
     return Offer(partner=partner, **quote.model_dump())
 
 
-async def read(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of an answer; what is longer is cut off, and no JSON any more."""
+async def read_limited(response: aiohttp.ClientResponse) -> bytes:
+    """The body, cut off at the limit. A body that is cut off is not valid JSON."""
     body = b""
-    while len(body) < LONGEST and (more := await response.content.read(LONGEST - len(body))):
-        body += more
+    while chunk := await response.content.read(MAX_RESPONSE_BYTES - len(body)):
+        body += chunk
     return body

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from app.database import Database
-from app.jobs.queue import put
+from app.jobs.queue import enqueue
 from app.models import Report
 from app.problems import not_found, problems
 from app.schemas import NewReport, ReportOut, ReportStatus, RowId
@@ -16,7 +16,7 @@ async def start_report(new: NewReport, response: Response, session: Database) ->
     report = Report(category=new.category, status="pending")
     session.add(report)
     await session.flush()  # now it has an id
-    await put(session, "make_report", report_id=report.id)
+    await enqueue(session, "make_report", report_id=report.id)
     await session.commit()
     await session.close()
     response.headers["Location"] = f"/reports/{report.id}"

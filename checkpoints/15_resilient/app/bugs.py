@@ -1,16 +1,16 @@
-"""Bugs: logged here. If uvicorn heard of one, it would hang up, after an answer that was whole."""
+"""Bugs are logged here. An exception that reaches uvicorn would make it close the connection."""
 
 import logging
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-bugs = logging.getLogger("uvicorn.error")  # where uvicorn would tell of them
+log = logging.getLogger("uvicorn.error")  # where uvicorn would log them
 
 
 class LogBugs:
     """Keeps the connection open: nginx may have sent the next client's request on it already.
 
-    uvicorn knows whether the answer was sent. It hangs up if not all of it was, and only then.
+    uvicorn knows whether the answer is complete. If it is not, uvicorn still closes the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -21,5 +21,5 @@ class LogBugs:
             await self.app(scope, receive, send)
         except Exception:
             if scope["type"] != "http":
-                raise  # the service does not start
-            bugs.exception("A bug in %s %s", scope["method"], scope["path"])
+                raise  # an error of the lifespan: the service must not start
+            log.exception("A bug in %s %s", scope["method"], scope["path"])

@@ -20,20 +20,20 @@ from app.telemetry import metrics, tracing
 router = APIRouter(prefix="/products", tags=["products"])
 
 PARTNERS = ("meridian", "northwind", "tradepost")
-LONGEST = 4096  # bytes of an answer that we read; a quote takes fifty
-WAY_BACK = 0.05  # seconds of the time that is left, for what is done with the answers
+MAX_RESPONSE_BYTES = 4096  # a quote takes fifty
+RESERVE = 0.05  # seconds before the deadline, kept for sending the offers
 breakers = {partner: Breaker(partner) for partner in PARTNERS}
 
 
 def open_client() -> aiohttp.ClientSession:
-    """The one client, made when the service starts: it keeps connections and what they cost."""
+    """One client for the life of the service: it reuses connections, which are costly to open."""
     return aiohttp.ClientSession(
         settings.partners_url,
         connector=aiohttp.TCPConnector(limit=0),  # 100 by default: the 101st call would queue
         timeout=aiohttp.ClientTimeout(total=settings.partner_timeout),
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,  # a kilobyte can become a megabyte
-        cookie_jar=aiohttp.DummyCookieJar(),  # another would return what partners set
+        cookie_jar=aiohttp.DummyCookieJar(),  # the default jar sends cookies back
     )
 
 
@@ -48,49 +48,48 @@ Client = Annotated[aiohttp.ClientSession, Depends(get_client)]
 @router.get("/{product_id}/offers", responses=problems(404, 422))
 async def get_offers(product_id: ProductId, client: Client) -> Offers:
     await find(STOCK, product_id)
-    answers = await asyncio.gather(*(ask(client, partner, product_id) for partner in PARTNERS))
-    offers = [offer for offer in answers if offer]
+    calls = [fetch_offer(client, partner, product_id) for partner in PARTNERS]
+    answers = dict(zip(PARTNERS, await asyncio.gather(*calls), strict=True))
+    offers = [offer for offer in answers.values() if offer]
     return Offers(
         product_id=product_id,
         offers=sorted(offers, key=lambda offer: (offer.price_cents, offer.partner)),
-        missing=[
-            partner for partner, offer in zip(PARTNERS, answers, strict=True) if offer is None
-        ],
+        missing=[partner for partner, offer in answers.items() if offer is None],
     )
 
 
-async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
-    """A partner's offer, or None when it fails or takes too long, or would."""
-    seconds = min(settings.partner_timeout, left() - WAY_BACK)
-    fair = seconds == settings.partner_timeout
+async def fetch_offer(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
+    """A partner's offer, or None when it fails, takes too long, or its breaker is open."""
+    seconds = min(settings.partner_timeout, left() - RESERVE)
+    had_full_timeout = seconds == settings.partner_timeout
     try:
-        with breakers[partner].watch(fair):
-            return await call(client, partner, product_id, seconds, fair)
+        with breakers[partner].watch(had_full_timeout):
+            return await call_partner(client, partner, product_id, seconds)
     except (aiohttp.ClientError, TimeoutError, ValueError, BreakerOpen) as error:
         log.warning("no offer", partner=partner, error=type(error).__name__)
         return None
 
 
-async def call(
-    client: aiohttp.ClientSession, partner: str, product_id: int, seconds: float, fair: bool
+async def call_partner(
+    client: aiohttp.ClientSession, partner: str, product_id: int, seconds: float
 ) -> Offer:
     if seconds <= 0:
         raise TimeoutError
-    outcome = "given up"  # by us: it had less time than a partner may take
+    outcome = "given up"  # by us, before the full partner timeout was over
     started = time.perf_counter()
     path, timeout = f"/{partner}/offers/{product_id}", aiohttp.ClientTimeout(total=seconds)
     try:
         with tracing.span(f"GET {partner}"):
-            # They hear how long we wait, so that nobody works for us when we have gone.
+            # The partner hears how long we wait, and need not work for us any longer.
             headers = tracing.headers() | {HEADER: f"{seconds:.3f}"}
-            asking = client.get(path, headers=headers, timeout=timeout, allow_redirects=False)
-            async with asking as response:
+            request = client.get(path, headers=headers, timeout=timeout, allow_redirects=False)
+            async with request as response:
                 response.raise_for_status()
-                quote = Quote.model_validate_json(await read(response))
+                quote = Quote.model_validate_json(await read_limited(response))
         outcome = "ok"
         return Offer(partner=partner, **quote.model_dump())
     except TimeoutError:
-        if fair:
+        if seconds == settings.partner_timeout:
             outcome = "timeout"
         raise
     except Exception:
@@ -100,9 +99,9 @@ async def call(
         metrics.partner_calls.labels(partner, outcome).observe(time.perf_counter() - started)
 
 
-async def read(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of an answer; what is longer is cut off, and no JSON any more."""
+async def read_limited(response: aiohttp.ClientResponse) -> bytes:
+    """The body, cut off at the limit. A body that is cut off is not valid JSON."""
     body = b""
-    while len(body) < LONGEST and (more := await response.content.read(LONGEST - len(body))):
-        body += more
+    while chunk := await response.content.read(MAX_RESPONSE_BYTES - len(body)):
+        body += chunk
     return body

@@ -2,7 +2,7 @@
 
 A generated block stands between two comments, which no Markdown viewer shows:
 
-    <!-- listing checkpoints/05_async/app/partners.py#ask -->
+    <!-- listing checkpoints/05_async/app/partners.py#fetch_offer -->
     ...
     <!-- end -->
 

@@ -1,1 +1,1 @@
-"""What the shop has promised: jobs in a queue, and the workers that do them."""
+"""Background jobs: a queue in PostgreSQL, and the workers that do what is in it."""

@@ -1,4 +1,4 @@
-"""How a worker talks to the queue: through connections that may be cut, or die without a word."""
+"""How a worker talks to the queue: over connections that may be cut, or die unnoticed."""
 
 import asyncio
 import math
@@ -15,45 +15,43 @@ from procrastinate.manager import JobManager
 from app.logs import log
 from app.settings import settings
 
-Got = TypeVar("Got")
+Result = TypeVar("Result")
 
 
-def in_time() -> asyncio.Timeout:
-    """Nothing else ends the wait for an answer on a connection that is dead and does not say so."""
+def database_timeout() -> asyncio.Timeout:
+    """Without it, a query on a connection that has died unnoticed would wait for ever."""
     return asyncio.timeout(settings.job_database_timeout)
 
 
-class Connector(procrastinate.PsycopgConnector):
-    """Goes on when a connection is lost. By itself, procrastinate goes on deaf, or leaves a job
-    that is done marked as under way for as long as its worker lives.
-
-    A query whose answer was lost may have been executed. Only those are repeated that change
-    nothing the second time: a heartbeat, and the end of a job, which the queue knows by then.
-    """
+class ReconnectingConnector(procrastinate.PsycopgConnector):
+    """Goes on after a lost connection. procrastinate's own connector stops listening, or leaves a
+    finished job marked as `doing` for as long as its worker lives."""
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """A heartbeat, or the end of a job. A query whose answer was lost may have been executed.
+        These two change nothing the second time, so they are retried."""
         for pause in (0.1, 1.0, 5.0):
             try:
-                return await self.answer_to(super().execute_query_async(query, **arguments))
+                return await self.with_timeout(super().execute_query_async(query, **arguments))
             except ConnectorException as error:
                 if isinstance(error.__cause__, psycopg.errors.RaiseException):
-                    raise  # the queue itself has answered, and the answer is no
+                    raise  # the queue has answered: it refuses
             await asyncio.sleep(pause)
-        return await self.answer_to(super().execute_query_async(query, **arguments))
+        return await self.with_timeout(super().execute_query_async(query, **arguments))
 
     async def execute_query_one_async(
         self, query: LiteralString, **arguments: Any
     ) -> dict[str, Any]:
-        return await self.answer_to(super().execute_query_one_async(query, **arguments))
+        return await self.with_timeout(super().execute_query_one_async(query, **arguments))
 
     async def execute_query_all_async(
         self, query: LiteralString, **arguments: Any
     ) -> list[dict[str, Any]]:
-        return await self.answer_to(super().execute_query_all_async(query, **arguments))
+        return await self.with_timeout(super().execute_query_all_async(query, **arguments))
 
-    async def answer_to(self, query: Awaitable[Got]) -> Got:
+    async def with_timeout(self, query: Awaitable[Result]) -> Result:
         try:
-            async with in_time():
+            async with database_timeout():
                 return await query
         except TimeoutError as error:
             raise ConnectorException from error
@@ -64,14 +62,14 @@ class Connector(procrastinate.PsycopgConnector):
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
         while True:
-            with suppress(ConnectorException):  # meanwhile the worker looks by itself, now and then
+            with suppress(ConnectorException):  # until it listens again, the worker polls
                 await super().listen_notify(on_notification, channels)
             await asyncio.sleep(1)
 
 
-class Manager(JobManager):
-    """A heartbeat that failed would be the last one: procrastinate goes on without, and other
-    workers do the jobs of this one again, for as long as it lives."""
+class ReliableJobManager(JobManager):
+    """Goes on after a failed heartbeat. procrastinate would send no more of them, and other workers
+    would do this one's jobs again, for as long as it lives."""
 
     async def update_heartbeat(self, worker_id: int) -> None:
         try:
@@ -80,7 +78,7 @@ class Manager(JobManager):
             log.warning("no heartbeat", error=repr(error))
 
 
-connector = Connector(
+connector = ReconnectingConnector(
     conninfo=settings.database_url,
     kwargs={
         "connect_timeout": math.ceil(settings.job_database_timeout),  # in whole seconds
@@ -90,5 +88,5 @@ connector = Connector(
     min_size=1,
     max_size=settings.job_connections,
 )
-queue = procrastinate.App(connector=connector)
-queue.job_manager = Manager(connector)
+procrastinate_app = procrastinate.App(connector=connector)
+procrastinate_app.job_manager = ReliableJobManager(connector)

@@ -1,7 +1,7 @@
 """The jobs: what the service has promised, done by a worker.
 
-A job may be done twice: a worker can die, or be taken for dead, between the work and the note that
-it is done. So whatever a job does, doing it again must change nothing.
+A job may be done twice: a worker can die, or be taken for dead, after the work and before the queue
+has heard that it is done. So every job is idempotent: doing it again changes nothing.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ import procrastinate
 from sqlalchemy import select, text, update
 
 from app.database import fetch_all, new_session
-from app.jobs.connector import in_time, queue
-from app.jobs.sales import sales
+from app.jobs.connector import database_timeout, procrastinate_app
+from app.jobs.sales import summarize
 from app.models import Order, Product, Report
 from app.settings import settings
 
 retry = procrastinate.RetryStrategy(max_attempts=settings.job_retries, exponential_wait=2)
 
 
-@queue.task(name="make_report", retry=retry)
+@procrastinate_app.task(name="make_report", retry=retry)
 async def make_report(report_id: int) -> None:
-    category = await note(report_id, status="running")
+    category = await update_report(report_id, status="running")
     if category is None:
         return  # done before
     orders = (
@@ -31,45 +31,44 @@ async def make_report(report_id: int) -> None:
         .where(Product.category == category)
         .order_by(Order.id)
     )
-    async with in_time():
+    async with database_timeout():
         sold = [(product, units, total) for product, units, total in await fetch_all(orders, {})]
-    # Not on the loop, which has to tell the queue meanwhile that this worker is alive.
-    result = await asyncio.to_thread(sales, category, sold)
-    await note(report_id, status="done", result=result)
+    # In a thread, since the loop has to send heartbeats meanwhile.
+    result = await asyncio.to_thread(summarize, category, sold)
+    await update_report(report_id, status="done", result=result)
 
 
-async def note(report_id: int, **values: Any) -> str | None:
-    """Writes down how far a report is, unless it is done. Gives its category, if so."""
-    undone = update(Report).where(Report.id == report_id, Report.status != "done")
-    async with in_time(), new_session() as session:
-        category = await session.scalar(undone.values(**values).returning(Report.category))
+async def update_report(report_id: int, **values: Any) -> str | None:
+    """Change a report that is not done yet, and return its category. None if it is done."""
+    unfinished = update(Report).where(Report.id == report_id, Report.status != "done")
+    async with database_timeout(), new_session() as session:
+        category = await session.scalar(unfinished.values(**values).returning(Report.category))
         await session.commit()
     return category
 
 
-@queue.task(name="confirm_order", retry=retry, pass_context=True)
+@procrastinate_app.task(name="confirm_order", retry=retry, pass_context=True)
 async def confirm_order(context: procrastinate.JobContext, order_id: int) -> None:
     columns = (Order.customer, Order.product_id, Order.quantity, Order.total_cents)
-    async with in_time():
+    async with database_timeout():
         [order] = await fetch_all(select(*columns).where(Order.id == order_id), {})
     message = {
         "to": order.customer,
         "subject": f"Your order {order_id}",
         "text": f"{order.quantity} of product {order.product_id} for {order.total_cents} cents.",
     }
-    # To send it again changes nothing: like our orders, a message is known by its key.
+    # The key makes it safe to send again: the mail service knows a message by it, as we an order.
     headers = {"Idempotency-Key": f"order-{order_id}"}
     client: aiohttp.ClientSession = context.additional_context["client"]
     url = f"{settings.mail_url}/messages"
-    async with client.post(url, json=message, headers=headers, allow_redirects=False) as sent:
-        if not 200 <= sent.status < 300:  # not taken; nothing else of the answer is read
-            raise RuntimeError(f"The mail service answered {sent.status}.")
+    async with client.post(url, json=message, headers=headers, allow_redirects=False) as reply:
+        if not 200 <= reply.status < 300:  # not taken; the body is not read
+            raise RuntimeError(f"The mail service answered {reply.status}.")
 
 
-# A job that was given up stays in the queue's table: as `failed` or, if its last try was called off
-# when the worker stopped, as `aborted`. That is certain. Whoever would have written it down with
-# the report may have died before, or found the database away.
-FAILED = text("""
+# A job that was given up stays in the queue's table: as `failed`, or as `aborted` if the worker was
+# stopped during its last try. A worker may die, or lose the database, before it marks the report.
+FAIL_ABANDONED_REPORTS = text("""
     UPDATE reports SET status = 'failed' FROM procrastinate_jobs AS jobs
     WHERE jobs.task_name = 'make_report' AND jobs.status IN ('failed', 'aborted')
     AND reports.id = CASE WHEN jobs.args ->> 'report_id' ~ '^[0-9]{1,18}$'
@@ -78,8 +77,8 @@ FAILED = text("""
 """)
 
 
-async def fail_reports() -> None:
-    """Who waits for a report whose job was given up waits in vain, and must hear of it."""
-    async with in_time(), new_session() as session:
-        await session.execute(FAILED)
+async def fail_abandoned_reports() -> None:
+    """Mark the reports whose job was given up. Their clients would wait for ever."""
+    async with database_timeout(), new_session() as session:
+        await session.execute(FAIL_ABANDONED_REPORTS)
         await session.commit()

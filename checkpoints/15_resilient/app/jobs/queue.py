@@ -1,4 +1,4 @@
-"""The queue: a job is a row in PostgreSQL, committed together with what it follows from."""
+"""The queue: a job is a row in PostgreSQL, committed in the same transaction as its cause."""
 
 import orjson
 from sqlalchemy import text
@@ -6,15 +6,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.telemetry.tracing import headers
 
-# As procrastinate's own client does it, but on our connection and so within our transaction.
-PUT = text("""
+# What procrastinate's own client executes, but on our connection and so in our transaction.
+ENQUEUE_JOB = text("""
     SELECT procrastinate_defer_jobs_v1(ARRAY[
         (:queue, :task, 0, NULL, NULL, CAST(:args AS jsonb), NULL)::procrastinate_job_to_defer_v1
     ])
 """)
 
 
-async def put(session: AsyncSession, task: str, **args: int) -> None:
-    """Leaves a job for a worker, who sees it when the caller commits, and never if it does not."""
+async def enqueue(session: AsyncSession, task: str, **args: int) -> None:
+    """Add a job to the caller's transaction. Workers see it when the caller commits, or never."""
     job = {"queue": "shop", "task": task, "args": orjson.dumps(args | headers()).decode()}
-    await session.execute(PUT, job)
+    await session.execute(ENQUEUE_JOB, job)
