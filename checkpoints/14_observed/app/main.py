@@ -24,7 +24,7 @@ from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
 from app.telemetry import metrics
 from app.telemetry.metrics import watch_loop
-from app.telemetry.observe import ObserveRequests
+from app.telemetry.middleware import ObserveRequests
 from app.telemetry.tracing import open_tracing
 
 

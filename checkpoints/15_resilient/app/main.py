@@ -23,12 +23,12 @@ from app.health import leaving
 from app.logs import open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
-from app.resilience.guard import Guard
+from app.resilience.admission import Guard
 from app.resilience.limit import limit
 from app.settings import settings
 from app.telemetry import metrics
 from app.telemetry.metrics import watch_loop
-from app.telemetry.observe import ObserveRequests
+from app.telemetry.middleware import ObserveRequests
 from app.telemetry.tracing import open_tracing
 
 

@@ -168,7 +168,7 @@ def test_one_client_that_fills_the_shop_leaves_places_for_others(step: Checkpoin
 
 HANGS_UP = """
 import asyncio, sys, threading, uvicorn, httpx2
-from app.resilience.guard import Guard
+from app.resilience.admission import Guard
 
 async def app(scope, receive, send):
     headers, half = [(b"content-length", b"5")], scope["path"] == "/half"

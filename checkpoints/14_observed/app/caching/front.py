@@ -15,7 +15,7 @@ from app.caching.tiers import Found
 from app.logs import request_id
 from app.settings import settings
 from app.telemetry import metrics, tracing
-from app.telemetry.observe import observe
+from app.telemetry.middleware import observe
 
 # The cookie of somebody who has just changed something and must see it, whoever answers.
 FRESH = "shop_fresh"

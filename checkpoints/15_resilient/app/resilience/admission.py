@@ -13,7 +13,7 @@ from app.resilience.deadlines import HEADER, asked_for, within
 from app.resilience.limit import limit
 from app.settings import settings
 from app.telemetry import metrics, tracing
-from app.telemetry.observe import observe, route_of
+from app.telemetry.middleware import observe, route_of
 
 ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # whoever asks has to know, above all now
 WISH = HEADER.lower().encode()
