@@ -1,4 +1,4 @@
-"""The machines of the last checkpoint, each by itself: no server, no HTTP, the class and a clock."""
+"""The machines of the last checkpoint, each by itself: no server, no HTTP, a class and a clock."""
 
 import sys
 

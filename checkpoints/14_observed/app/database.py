@@ -83,7 +83,7 @@ def note_start(context: Any, **_: Any) -> None:
 
 @event.listens_for(engine.sync_engine, "after_cursor_execute", named=True)
 def record_statement(statement: str, context: Any, **_: Any) -> None:
-    tracing.record_part("postgresql", context.started, **{"db.query.text": statement})
+    tracing.record_span("postgresql", context.started, **{"db.query.text": statement})
 
 
 @event.listens_for(engine.sync_engine, "handle_error")
@@ -91,4 +91,4 @@ def record_failure(failed: ExceptionContext) -> None:
     # Of what SQLAlchemy asks a new connection by itself, the start is not told.
     if started := getattr(failed.execution_context, "started", None):
         what = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
-        tracing.record_part("postgresql", started, **what)
+        tracing.record_span("postgresql", started, **what)

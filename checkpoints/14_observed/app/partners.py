@@ -61,7 +61,7 @@ async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> O
     started = time.perf_counter()
     try:
         with tracing.span(f"GET {partner}"):
-            headers = tracing.headers()
+            headers = tracing.trace_headers()
             path = f"/{partner}/offers/{product_id}"
             async with client.get(path, headers=headers, allow_redirects=False) as response:
                 response.raise_for_status()

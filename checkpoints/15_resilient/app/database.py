@@ -17,8 +17,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from app.problems import Unavailable
 from app.resilience.limit import limit
-from app.resilience.retries import retried
-from app.resilience.sqlstates import AWAY, Refusal, refusal
+from app.resilience.retries import retry
+from app.resilience.sqlstates import UNAVAILABLE, Refusal, classify
 from app.settings import settings
 from app.telemetry import metrics, tracing
 
@@ -32,7 +32,7 @@ class TimedPool(AsyncAdaptedQueuePool):
             with metrics.pool_wait.time(), tracing.span("wait for a connection"):
                 return super().connect()
         finally:
-            limit.delayed("pool", (time.monotonic() - began) / settings.limit_pool)
+            limit.observe_delay("pool", (time.monotonic() - began) / settings.limit_pool)
 
 
 engine = create_async_engine(
@@ -79,10 +79,10 @@ Database = Annotated[AsyncSession, Depends(get_session)]
 
 async def rows(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
     """Rows as they come, without an object for each; the connection is given back at once."""
-    return await retried(partial(look, query, values), on=passes)
+    return await retry(partial(fetch_attempt, query, values), is_retryable)
 
 
-async def look(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+async def fetch_attempt(query: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
     with translate_database_errors():
         async with reads.connect() as connection:
             return (await connection.execute(query, values)).all()
@@ -96,7 +96,7 @@ class DatabaseUnavailable(Unavailable):
         self.why = why
 
 
-def passes(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
     return isinstance(error, DatabaseUnavailable) and error.why.retry
 
 
@@ -105,18 +105,18 @@ def translate_database_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        why = refusal(error)
+        why = classify(error)
         if why is None:
             raise
         raise DatabaseUnavailable(why) from error
     except LOST as error:
-        raise DatabaseUnavailable(AWAY) from error
+        raise DatabaseUnavailable(UNAVAILABLE) from error
 
 
 @event.listens_for(engine.sync_engine, "handle_error")
 def give_up_connection(failed: ExceptionContext) -> None:
     error = failed.sqlalchemy_exception
-    if isinstance(error, DBAPIError) and (why := refusal(error)) and why.reconnect:
+    if isinstance(error, DBAPIError) and (why := classify(error)) and why.reconnect:
         failed.is_disconnect = True
         # Only this one. Each order that is refused would have all the others opened anew.
         failed.invalidate_pool_on_disconnect = False
@@ -136,7 +136,7 @@ def note_start(context: Any, **_: Any) -> None:
 
 @event.listens_for(engine.sync_engine, "after_cursor_execute", named=True)
 def record_statement(statement: str, context: Any, **_: Any) -> None:
-    tracing.record_part("postgresql", context.started, **{"db.query.text": statement})
+    tracing.record_span("postgresql", context.started, **{"db.query.text": statement})
 
 
 @event.listens_for(engine.sync_engine, "handle_error")
@@ -144,4 +144,4 @@ def record_failure(failed: ExceptionContext) -> None:
     # Of what SQLAlchemy asks a new connection by itself, the start is not told.
     if started := getattr(failed.execution_context, "started", None):
         what = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
-        tracing.record_part("postgresql", started, **what)
+        tracing.record_span("postgresql", started, **what)

@@ -12,7 +12,7 @@ from app.problems import problems
 from app.products import find
 from app.queries import STOCK
 from app.resilience.breakers import Breaker, BreakerOpen
-from app.resilience.deadlines import HEADER, left
+from app.resilience.deadlines import TIMEOUT_HEADER, remaining_seconds
 from app.schemas import Offer, Offers, ProductId, Quote
 from app.settings import settings
 from app.telemetry import metrics, tracing
@@ -61,18 +61,17 @@ async def get_offers(product_id: ProductId, client: Client) -> Offers:
 
 async def ask(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
     """A partner's offer, or None when it fails or takes too long, or would."""
-    seconds = min(settings.partner_timeout, left() - WAY_BACK)
-    fair = seconds == settings.partner_timeout
+    seconds = min(settings.partner_timeout, remaining_seconds() - WAY_BACK)
     try:
-        with breakers[partner].watch(fair):
-            return await call(client, partner, product_id, seconds, fair)
+        with breakers[partner].protect(had_full_timeout=seconds == settings.partner_timeout):
+            return await call(client, partner, product_id, seconds)
     except (aiohttp.ClientError, TimeoutError, ValueError, BreakerOpen) as error:
         log.warning("no offer", partner=partner, error=type(error).__name__)
         return None
 
 
 async def call(
-    client: aiohttp.ClientSession, partner: str, product_id: int, seconds: float, fair: bool
+    client: aiohttp.ClientSession, partner: str, product_id: int, seconds: float
 ) -> Offer:
     if seconds <= 0:
         raise TimeoutError
@@ -82,7 +81,7 @@ async def call(
     try:
         with tracing.span(f"GET {partner}"):
             # They hear how long we wait, so that nobody works for us when we have gone.
-            headers = tracing.headers() | {HEADER: f"{seconds:.3f}"}
+            headers = tracing.trace_headers() | {TIMEOUT_HEADER: f"{seconds:.3f}"}
             asking = client.get(path, headers=headers, timeout=timeout, allow_redirects=False)
             async with asking as response:
                 response.raise_for_status()
@@ -90,7 +89,7 @@ async def call(
         outcome = "ok"
         return Offer(partner=partner, **quote.model_dump())
     except TimeoutError:
-        if fair:
+        if seconds == settings.partner_timeout:
             outcome = "timeout"
         raise
     except Exception:

@@ -168,7 +168,7 @@ def test_one_client_that_fills_the_shop_leaves_places_for_others(step: Checkpoin
 
 HANGS_UP = """
 import asyncio, sys, threading, uvicorn, httpx2
-from app.resilience.admission import Guard
+from app.resilience.admission import AdmissionControlMiddleware
 
 async def app(scope, receive, send):
     headers, half = [(b"content-length", b"5")], scope["path"] == "/half"
@@ -178,7 +178,8 @@ async def app(scope, receive, send):
     if dict(scope["headers"]).get(b"request-timeout"):
         await asyncio.sleep(60)  # what is done for a request after its answer
 
-server = uvicorn.Server(uvicorn.Config(Guard(app), port=0, lifespan="off", log_level="critical"))
+guarded = AdmissionControlMiddleware(app)
+server = uvicorn.Server(uvicorn.Config(guarded, port=0, lifespan="off", log_level="critical"))
 thread = threading.Thread(target=server.run)
 thread.start()
 while not server.started:

@@ -38,7 +38,7 @@ jobs_done = Histogram(
     "job_duration_seconds",
     "Jobs and how long they took.",
     ["task", "outcome"],
-    buckets=metrics.SLOW,
+    buckets=metrics.JOB_BUCKETS,
 )
 waiting = Gauge("jobs_waiting", "Jobs that are due and that nobody has begun.", ["task"])
 oldest = Gauge("jobs_oldest_seconds", "How long the oldest of them has waited.")
@@ -52,9 +52,9 @@ async def tell(
     job = context.job
     parent = str(job.task_kwargs.get("traceparent", "")).encode()
     outcome, started = "failed", time.perf_counter()
-    with bound_contextvars(trace_id=tracing.id_of(parent)):
+    with bound_contextvars(trace_id=tracing.trace_id_of(parent)):
         try:
-            with tracing.follow(parent, job.task_name, SpanKind.CONSUMER):
+            with tracing.resume_trace(parent, job.task_name, SpanKind.CONSUMER):
                 await process()
             outcome = "done"
         except BaseException as error:  # to be told to stop counts as a try, too

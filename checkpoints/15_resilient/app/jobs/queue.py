@@ -4,7 +4,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.telemetry.tracing import headers
+from app.telemetry.tracing import trace_headers
 
 # As procrastinate's own client does it, but on our connection and so within our transaction.
 PUT = text("""
@@ -16,5 +16,5 @@ PUT = text("""
 
 async def put(session: AsyncSession, task: str, **args: int) -> None:
     """Leaves a job for a worker, who sees it when the caller commits, and never if it does not."""
-    job = {"queue": "shop", "task": task, "args": orjson.dumps(args | headers()).decode()}
+    job = {"queue": "shop", "task": task, "args": orjson.dumps(args | trace_headers()).decode()}
     await session.execute(PUT, job)

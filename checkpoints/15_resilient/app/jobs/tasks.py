@@ -66,7 +66,7 @@ async def confirm_order(
     key = {"Idempotency-Key": f"order-{order_id}"}
     client: aiohttp.ClientSession = context.additional_context["client"]
     with tracing.span("POST mail"):
-        headers = key | tracing.headers()
+        headers = key | tracing.trace_headers()
         url = f"{settings.mail_url}/messages"
         async with client.post(url, json=message, headers=headers, allow_redirects=False) as sent:
             if not 200 <= sent.status < 300:  # not taken; nothing else of the answer is read

@@ -1,4 +1,4 @@
-"""The guard: a request gets a place and a deadline before anything is done for it, or a refusal."""
+"""Admission control: a request gets a place and a deadline, or a refusal, before any work on it."""
 
 import asyncio
 import time
@@ -8,23 +8,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.caching.front import at_hand
 from app.logs import request_id
-from app.problems import LATE, problem
-from app.resilience.deadlines import HEADER, asked_for, within
+from app.problems import DEADLINE_EXCEEDED, problem
+from app.resilience.deadlines import deadline, requested_timeout
 from app.resilience.limit import limit
 from app.settings import settings
 from app.telemetry import metrics, tracing
-from app.telemetry.middleware import observe, route_of
+from app.telemetry.middleware import RequestRecord, observe_request, route_of
 
-ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})  # whoever asks has to know, above all now
-WISH = HEADER.lower().encode()
-AGAIN = {"Retry-After": "1"}
-BUSY = problem(503, "Too many shoppers at once. Try again in a second.", AGAIN)
+# Orchestrators and Prometheus have to know how we are, above all in an overload.
+ALWAYS_ADMITTED = frozenset({"/healthz", "/readyz", "/metrics"})
+RETRY_AFTER = {"Retry-After": "1"}
+OVERLOADED = problem(503, "Too many shoppers at once. Try again in a second.", RETRY_AFTER)
 STOPPING = problem(
-    503, "This instance stops. Try again in a second, orders with the same key.", AGAIN
+    503, "This instance stops. Try again in a second, orders with the same key.", RETRY_AFTER
 )
 
 
-class Guard:
+class AdmissionControlMiddleware:
     """The outermost middleware.
 
     uvicorn has a limit, too (`--limit-concurrency`). It counts connections, also those that wait
@@ -35,57 +35,64 @@ class Guard:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # To refuse what is in memory would cost more than to send it.
-        if scope["type"] != "http" or scope["path"] in ALWAYS or at_hand(scope):
+        # To refuse a memory hit would cost more than to send it.
+        if scope["type"] != "http" or scope["path"] in ALWAYS_ADMITTED or at_hand(scope):
             await self.app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        seconds = asked_for(dict(scope["headers"]).get(WISH))
-        if seconds <= 0:
-            await refuse(scope, send, late("hurry"), began, worth=False)
-        elif not limit.enter():
-            metrics.shed.labels("limit").inc()
-            # Of the many that are turned away, traces would show nothing, and cost more than that.
-            await refuse(scope, send, BUSY, began, worth=False)
         else:
+            await Responder(self.app, scope, receive, send).respond()
+
+
+class Responder:
+    """Answers one request: the app's answer, or a refusal as long as that has not begun."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        self.app, self.scope, self.receive, self.send = app, scope, receive, send
+        self.started = time.perf_counter()
+        self.answer_started = False
+
+    async def respond(self) -> None:
+        seconds = requested_timeout(dict(self.scope["headers"]))
+        if seconds <= 0:
+            await self.refuse(timed_out("hurry"), should_trace=False)
+        elif limit.try_acquire():
             try:
-                await self.serve(scope, receive, send, seconds, began)
+                await self.serve(seconds)
             finally:
-                limit.leave()
+                limit.release()
+        else:
+            metrics.shed.labels("limit").inc()
+            # Traces of the many that are turned away would show nothing, and cost more than that.
+            await self.refuse(OVERLOADED, should_trace=False)
 
-    async def serve(
-        self, scope: Scope, receive: Receive, send: Send, seconds: float, began: float
-    ) -> None:
-        answered, worth = False, True
-
-        async def sending(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
+    async def serve(self, seconds: float) -> None:
         try:
-            async with within(seconds):
-                await self.app(scope, receive, sending)
-                return
+            async with deadline(seconds):
+                await self.app(self.scope, self.receive, self.send_answer)
         except TimeoutError:
-            worth = seconds == settings.request_seconds  # whose hurry was it?
-            refusal = late("deadline" if worth else "hurry")
+            if seconds < settings.request_seconds:  # the client's own wish
+                await self.refuse(timed_out("hurry"), should_trace=False)
+            else:
+                await self.refuse(timed_out("deadline"))
         except asyncio.CancelledError:  # uvicorn ends, and has waited long enough
-            refusal = STOPPING
-        if not answered:  # else uvicorn hangs up if that was not all of it, and only then
-            await refuse(scope, send, refusal, began, worth)
+            await self.refuse(STOPPING)
+
+    async def send_answer(self, message: Message) -> None:
+        self.answer_started = True
+        await self.send(message)
+
+    async def refuse(self, refusal: Response, should_trace: bool = True) -> None:
+        if self.answer_started:
+            return  # uvicorn hangs up if the answer is not complete, and only then
+        given = dict(self.scope["headers"])
+        name, status = request_id(given.get(b"x-request-id")), refusal.status_code
+        headers = [(b"x-request-id", name.encode()), *refusal.raw_headers]
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": refusal.body})
+        parent = tracing.ensure_traceparent(self.scope, given)
+        request = RequestRecord(self.scope, name, parent, self.started, should_trace=should_trace)
+        observe_request(request, route_of(self.scope), status)
 
 
-def late(reason: str) -> Response:
+def timed_out(reason: str) -> Response:
     metrics.shed.labels(reason).inc()
-    return problem(504, LATE)
-
-
-async def refuse(scope: Scope, send: Send, refusal: Response, began: float, worth: bool) -> None:
-    given = dict(scope["headers"])
-    name, status = request_id(given.get(b"x-request-id")), refusal.status_code
-    headers = [(b"x-request-id", name.encode()), *refusal.raw_headers]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": refusal.body})
-    parent, route = tracing.begin(scope, given), route_of(scope)
-    observe(scope, name, parent, route, status, began, has_outline=worth)
+    return problem(504, DEADLINE_EXCEEDED)
