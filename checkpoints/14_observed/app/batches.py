@@ -38,7 +38,8 @@ class Batch(Generic[Asked, Got]):
             loop.call_soon(self.send)  # behind all that are about to ask in this turn
         future: asyncio.Future[Got] = loop.create_future()
         self.waiting.append((asked, future))
-        self.spans += tracing.kept_here()
+        if span := tracing.current_span():
+            self.spans.append(span)
         return await future
 
     def send(self) -> None:
@@ -54,7 +55,7 @@ class Batch(Generic[Asked, Got]):
     ) -> None:
         futures = [future for _, future in some]
         try:
-            with tracing.together(spans, f"{self.answer_many.__name__} ({len(some)})"):
+            with tracing.batch_span(spans, f"{self.answer_many.__name__} ({len(some)})"):
                 got = await self.answer_many([asked for asked, _ in some])
         except Exception as error:
             for future in futures:

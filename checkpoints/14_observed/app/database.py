@@ -84,7 +84,7 @@ def record_start(context: Any, **_: Any) -> None:
 
 @event.listens_for(engine.sync_engine, "after_cursor_execute", named=True)
 def record_statement(statement: str, context: Any, **_: Any) -> None:
-    tracing.record_part("postgresql", context.started, **{"db.query.text": statement})
+    tracing.record_span("postgresql", context.started, **{"db.query.text": statement})
 
 
 @event.listens_for(engine.sync_engine, "handle_error")
@@ -92,4 +92,4 @@ def record_failure(failed: ExceptionContext) -> None:
     # The statements that set up a new connection have no recorded start.
     if started := getattr(failed.execution_context, "started", None):
         attributes = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
-        tracing.record_part("postgresql", started, **attributes)
+        tracing.record_span("postgresql", started, **attributes)

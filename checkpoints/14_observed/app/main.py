@@ -23,8 +23,7 @@ from app.logs import open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
 from app.telemetry import metrics
-from app.telemetry.metrics import watch_loop
-from app.telemetry.observe import ObserveRequests
+from app.telemetry.middleware import TelemetryMiddleware
 from app.telemetry.tracing import open_tracing
 
 
@@ -33,7 +32,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
     await check_budget()
     gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
-        tasks = keep_saying(), listen(), resolve_doubts(), watch_loop()
+        tasks = keep_saying(), listen(), resolve_doubts(), metrics.measure_loop_lag()
         background_tasks = [asyncio.create_task(task) for task in tasks]
         async with open_tracing("shop"), open_client() as client:
             yield {"client": client}
@@ -64,7 +63,7 @@ shop = Service(
     telemetry=TELEMETRY,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-shop.add_middleware(ObserveRequests)
+shop.add_middleware(TelemetryMiddleware)
 add_problem_handlers(shop)
 shop.include_router(products.router)
 shop.include_router(partners.router)

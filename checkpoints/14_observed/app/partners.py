@@ -60,7 +60,7 @@ async def fetch_offer(client: aiohttp.ClientSession, partner: str, product_id: i
     started = time.perf_counter()
     try:
         with tracing.span(f"GET {partner}"):
-            headers = tracing.headers()
+            headers = tracing.trace_headers()
             path = f"/{partner}/offers/{product_id}"
             async with client.get(path, headers=headers, allow_redirects=False) as response:
                 response.raise_for_status()

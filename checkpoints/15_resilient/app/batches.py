@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from opentelemetry.trace import Span
 
-from app.resilience.deadlines import within
+from app.resilience.deadlines import deadline
 from app.settings import settings
 from app.telemetry import tracing
 
@@ -40,7 +40,8 @@ class Batch(Generic[Asked, Got]):
             loop.call_soon(self.send)  # behind all that are about to ask in this turn
         future: asyncio.Future[Got] = loop.create_future()
         self.waiting.append((asked, future))
-        self.spans += tracing.kept_here()
+        if span := tracing.current_span():
+            self.spans.append(span)
         return await future
 
     def send(self) -> None:
@@ -59,8 +60,8 @@ class Batch(Generic[Asked, Got]):
             return  # all of them have gone
         futures = [future for _, future in some]
         try:
-            with tracing.together(spans, f"{self.answer_many.__name__} ({len(some)})"):
-                async with within(settings.request_seconds):
+            with tracing.batch_span(spans, f"{self.answer_many.__name__} ({len(some)})"):
+                async with deadline(settings.request_seconds):
                     got = await self.answer_many([asked for asked, _ in some])
         except Exception as error:
             for future in futures:

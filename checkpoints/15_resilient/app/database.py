@@ -17,8 +17,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from app.problems import Unavailable
 from app.resilience.limit import limit
-from app.resilience.retries import retried
-from app.resilience.sqlstates import AWAY, Refusal, refusal
+from app.resilience.retries import retry
+from app.resilience.sqlstates import UNAVAILABLE, Refusal, classify
 from app.settings import settings
 from app.telemetry import metrics, tracing
 
@@ -32,7 +32,7 @@ class TimedPool(AsyncAdaptedQueuePool):
             with metrics.pool_wait.time(), tracing.span("wait for a connection"):
                 return super().connect()
         finally:
-            limit.delayed("pool", (time.monotonic() - began) / settings.limit_pool)
+            limit.observe_delay("pool", (time.monotonic() - began) / settings.limit_pool)
 
 
 engine = create_async_engine(
@@ -80,7 +80,7 @@ Rows = Sequence[Row[*tuple[Any, ...]]]  # with any number of columns
 
 async def fetch_all(query: Executable, values: Mapping[str, Any]) -> Rows:
     """Fetch plain rows, not ORM objects. The connection goes back to the pool at once."""
-    return await retried(partial(fetch_all_once, query, values), on=is_retryable)
+    return await retry(partial(fetch_all_once, query, values), is_retryable)
 
 
 async def fetch_all_once(query: Executable, values: Mapping[str, Any]) -> Rows:
@@ -106,18 +106,18 @@ def translate_database_errors() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        why = refusal(error)
+        why = classify(error)
         if why is None:
             raise
         raise DatabaseUnavailable(why) from error
     except CONNECTION_ERRORS as error:
-        raise DatabaseUnavailable(AWAY) from error
+        raise DatabaseUnavailable(UNAVAILABLE) from error
 
 
 @event.listens_for(engine.sync_engine, "handle_error")
 def invalidate_connection(failed: ExceptionContext) -> None:
     error = failed.sqlalchemy_exception
-    if isinstance(error, DBAPIError) and (why := refusal(error)) and why.reconnect:
+    if isinstance(error, DBAPIError) and (why := classify(error)) and why.reconnect:
         failed.is_disconnect = True
         # Only this one: otherwise every refused order would reconnect the whole pool.
         failed.invalidate_pool_on_disconnect = False
@@ -137,12 +137,12 @@ def record_start(context: Any, **_: Any) -> None:
 
 @event.listens_for(engine.sync_engine, "after_cursor_execute", named=True)
 def record_statement(statement: str, context: Any, **_: Any) -> None:
-    tracing.record_part("postgresql", context.started, **{"db.query.text": statement})
+    tracing.record_span("postgresql", context.started, **{"db.query.text": statement})
 
 
 @event.listens_for(engine.sync_engine, "handle_error")
 def record_failure(failed: ExceptionContext) -> None:
     # The statements that set up a new connection have no recorded start.
     if started := getattr(failed.execution_context, "started", None):
-        attributes = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
-        tracing.record_part("postgresql", started, **attributes)
+        what = {"db.query.text": failed.statement, "error": str(failed.original_exception)}
+        tracing.record_span("postgresql", started, **what)

@@ -23,12 +23,11 @@ from app.health import drain_on_sigterm
 from app.logs import open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
-from app.resilience.guard import Guard
+from app.resilience.admission import AdmissionControlMiddleware
 from app.resilience.limit import limit
 from app.settings import settings
 from app.telemetry import metrics
-from app.telemetry.metrics import watch_loop
-from app.telemetry.observe import ObserveRequests
+from app.telemetry.middleware import TelemetryMiddleware
 from app.telemetry.tracing import open_tracing
 
 
@@ -37,7 +36,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
     await check_budget()
     gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
-        tasks = keep_saying(), listen(), resolve_doubts(), watch_loop(), limit.keep_adjusting()
+        tasks = (
+            keep_saying(),
+            listen(),
+            resolve_doubts(),
+            metrics.measure_loop_lag(),
+            limit.keep_adjusting(),
+        )
         background_tasks = [asyncio.create_task(task) for task in tasks]
         async with open_tracing("shop"), open_client() as client:
             with drain_on_sigterm():
@@ -71,7 +76,7 @@ shop = Service(
     telemetry=TELEMETRY,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-shop.add_middleware(ObserveRequests)
+shop.add_middleware(TelemetryMiddleware)
 add_problem_handlers(shop)
 shop.include_router(products.router)
 shop.include_router(partners.router)
@@ -80,4 +85,4 @@ shop.include_router(reports.router)
 shop.include_router(health.router)
 shop.include_router(metrics.router)
 add_pagination(shop)
-app = Guard(DetailsFirst(LogBugs(shop)))  # before all that a framework does for a request
+app = AdmissionControlMiddleware(DetailsFirst(LogBugs(shop)))  # before the framework

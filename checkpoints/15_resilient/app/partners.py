@@ -12,7 +12,7 @@ from app.problems import problems
 from app.products import find
 from app.queries import STOCK
 from app.resilience.breakers import Breaker, BreakerOpen
-from app.resilience.deadlines import HEADER, left
+from app.resilience.deadlines import TIMEOUT_HEADER, remaining_seconds
 from app.schemas import Offer, Offers, ProductId, Quote
 from app.settings import settings
 from app.telemetry import metrics, tracing
@@ -60,10 +60,10 @@ async def get_offers(product_id: ProductId, client: Client) -> Offers:
 
 async def fetch_offer(client: aiohttp.ClientSession, partner: str, product_id: int) -> Offer | None:
     """A partner's offer, or None when it fails, takes too long, or its breaker is open."""
-    seconds = min(settings.partner_timeout, left() - RESERVE)
+    seconds = min(settings.partner_timeout, remaining_seconds() - RESERVE)
     had_full_timeout = seconds == settings.partner_timeout
     try:
-        with breakers[partner].watch(had_full_timeout):
+        with breakers[partner].protect(had_full_timeout=had_full_timeout):
             return await call_partner(client, partner, product_id, seconds)
     except (aiohttp.ClientError, TimeoutError, ValueError, BreakerOpen) as error:
         log.warning("no offer", partner=partner, error=type(error).__name__)
@@ -81,7 +81,7 @@ async def call_partner(
     try:
         with tracing.span(f"GET {partner}"):
             # The partner hears how long we wait, and need not work for us any longer.
-            headers = tracing.headers() | {HEADER: f"{seconds:.3f}"}
+            headers = tracing.trace_headers() | {TIMEOUT_HEADER: f"{seconds:.3f}"}
             request = client.get(path, headers=headers, timeout=timeout, allow_redirects=False)
             async with request as response:
                 response.raise_for_status()

@@ -22,7 +22,7 @@ DETAILS_BY_STATUS = {
 }
 
 
-TIMEOUT_DETAIL = "The time for this request is over. Try again, orders with the same key."
+DEADLINE_EXCEEDED = "The time for this request is over. Try again, orders with the same key."
 
 
 class FieldError(BaseModel):
@@ -114,7 +114,7 @@ async def on_pool_timeout(request: Request, error: Exception) -> Response:
 
 async def on_timeout(request: Request, error: Exception) -> Response:
     metrics.shed.labels("deadline").inc()
-    return problem(504, TIMEOUT_DETAIL)
+    return problem(504, DEADLINE_EXCEEDED)
 
 
 async def on_error(request: Request, error: Exception) -> Response:

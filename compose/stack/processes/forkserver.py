@@ -38,7 +38,6 @@ LIBRARIES = (
     "sqlalchemy.dialects.postgresql.asyncpg",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.ext.asyncio",
-    "stamina",
     "structlog",
     "uvicorn.main",
     "uvicorn.protocols.http.httptools_impl",

@@ -5,7 +5,7 @@ import threading
 
 import httpx2
 import uvicorn
-from app.resilience.guard import Guard
+from app.resilience.admission import AdmissionControlMiddleware
 from starlette.types import Receive, Scope, Send
 
 
@@ -18,7 +18,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(60)  # what is done for a request after its answer
 
 
-server = uvicorn.Server(uvicorn.Config(Guard(app), port=0, lifespan="off", log_level="critical"))
+server = uvicorn.Server(
+    uvicorn.Config(AdmissionControlMiddleware(app), port=0, lifespan="off", log_level="critical")
+)
 thread = threading.Thread(target=server.run)
 thread.start()
 while not server.started:

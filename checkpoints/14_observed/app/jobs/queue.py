@@ -4,7 +4,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.telemetry.tracing import headers
+from app.telemetry.tracing import trace_headers
 
 # What procrastinate's own client executes, but on our connection and so in our transaction.
 ENQUEUE_JOB = text("""
@@ -16,5 +16,5 @@ ENQUEUE_JOB = text("""
 
 async def enqueue(session: AsyncSession, task: str, **args: int) -> None:
     """Add a job to the caller's transaction. Workers see it when the caller commits, or never."""
-    job = {"queue": "shop", "task": task, "args": orjson.dumps(args | headers()).decode()}
+    job = {"queue": "shop", "task": task, "args": orjson.dumps(args | trace_headers()).decode()}
     await session.execute(ENQUEUE_JOB, job)

@@ -35,7 +35,7 @@ job_duration = Histogram(
     "job_duration_seconds",
     "Jobs and how long they took.",
     ["task", "outcome"],
-    buckets=metrics.SLOW,
+    buckets=metrics.JOB_BUCKETS,
 )
 jobs_waiting = Gauge("jobs_waiting", "Jobs that are due and not begun.", ["task"])
 jobs_oldest = Gauge("jobs_oldest_seconds", "How long the oldest of them has waited.")
@@ -49,9 +49,9 @@ async def observe_job(
     job = context.job
     parent = str(job.task_kwargs.get("traceparent", "")).encode()
     outcome, started = "failed", time.perf_counter()
-    with bound_contextvars(trace_id=tracing.id_of(parent)):
+    with bound_contextvars(trace_id=tracing.trace_id_of(parent)):
         try:
-            with tracing.follow(parent, job.task_name, SpanKind.CONSUMER):
+            with tracing.resume_trace(parent, job.task_name, SpanKind.CONSUMER):
                 await process()
             outcome = "done"
         except BaseException as error:  # a job that is cancelled at shutdown counts as tried, too

@@ -1,4 +1,4 @@
-"""Traces: where a request has been, and for how long. Of those that go well, a few are enough."""
+"""Traces. The service that starts one decides whether it is recorded (head sampling)."""
 
 import asyncio
 import itertools
@@ -11,7 +11,6 @@ from secrets import token_hex
 from typing import Any
 
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -21,19 +20,19 @@ from starlette.types import Scope
 
 from app.settings import settings
 
-# Version, trace, the caller's span, and whether the trace is kept; nobody is called nothing.
-PARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]")
-RUN, numbers = token_hex(8), itertools.count(1)
+# Version, trace id, the caller's span id, and whether the trace is sampled; no id is all zeros.
+TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-0[01]")
+TRACE_ID_PREFIX, numbers = token_hex(8).encode(), itertools.count(1)  # one for each process
 tracer = trace.get_tracer("shop")
 
 
 @asynccontextmanager
 async def open_tracing(service: str) -> AsyncIterator[None]:
-    """From here on, what is kept goes to the collector: in batches, by a thread of its own."""
+    """Send sampled spans to the collector: in batches, from a thread of its own."""
     if not settings.otel_exporter_otlp_endpoint:
-        yield  # there is none
+        yield  # there is no collector
         return
-    # What is kept, the beginning of the trace has decided. That is how the SDK does it by itself.
+    # The SDK's default sampler does as the traceparent says.
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     exporter = OTLPSpanExporter(timeout=settings.trace_timeout)
     provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -41,61 +40,61 @@ async def open_tracing(service: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await asyncio.to_thread(provider.shutdown)  # sends what is left, which may take its time
+        await asyncio.to_thread(provider.shutdown)  # sends what is left; may take a while
 
 
-def begin(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
-    """The request's `traceparent`: nginx's, or one of our own for those who come past it."""
+def ensure_traceparent(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
+    """Return nginx's `traceparent`, or start a trace for a request that did not come through it."""
     parent = headers.get(b"traceparent", b"")
-    if PARENT.fullmatch(parent):
+    if TRACEPARENT.fullmatch(parent):
         return parent
-    number = f"{next(numbers):016x}"
-    kept = random.random() < settings.trace_share  # noqa: S311 - chance, not a secret
-    parent = f"00-{RUN}{number}-{number}-0{kept:d}".encode()
+    number = next(numbers)
+    sampled = random.random() < settings.trace_share  # noqa: S311 - chance, not a secret
+    parent = b"00-%b%016x-%016x-0%d" % (TRACE_ID_PREFIX, number, number, sampled)
     others = [header for header in scope["headers"] if header[0] != b"traceparent"]
     scope["headers"] = [*others, (b"traceparent", parent)]  # the framework reads it, too
     return parent
 
 
-def id_of(parent: bytes) -> str:
+def trace_id_of(parent: bytes) -> str:
     return parent[3:35].decode()
 
 
-def is_kept(parent: bytes) -> bool:
+def is_sampled(parent: bytes) -> bool:
     return parent.endswith(b"1")
 
 
-def follow(
+def resume_trace(
     parent: bytes, name: str, kind: SpanKind = SpanKind.SERVER
 ) -> AbstractContextManager[object]:
-    """A span for all that is done for a request or a job, if its trace is kept."""
-    if not is_kept(parent):
+    """A span for a whole request or job, if its trace is sampled."""
+    if not is_sampled(parent):
         return nullcontext()
-    return tracer.start_as_current_span(name, within(parent), kind)
+    context = propagate.extract({"traceparent": parent.decode()})
+    return tracer.start_as_current_span(name, context, kind)
 
 
-def kept_here() -> list[Span]:
-    """The span that we are in, if its trace is kept."""
-    here = trace.get_current_span()
-    return [here] if here.is_recording() else []
+def current_span() -> Span | None:
+    """The span that we are in, if its trace is sampled."""
+    current = trace.get_current_span()
+    return current if current.is_recording() else None
 
 
 def span(name: str, **attributes: Any) -> AbstractContextManager[object]:
-    """A span for a part of it. Where the trace is not kept, all that it costs is to ask."""
-    if not kept_here():
+    """A span for a part of a request. In a trace that is not sampled, it costs one question."""
+    if not current_span():
         return nullcontext()
     return tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
 
-def record_part(name: str, started: int, **attributes: Any) -> None:
-    """The same for a part that is over, which began at so many nanoseconds."""
-    if kept_here():
-        kind = SpanKind.CLIENT
-        tracer.start_span(name, kind=kind, attributes=attributes, start_time=started).end()
+def record_span(name: str, started: int, **attributes: Any) -> None:
+    """The same for a part that is over; `started` is in nanoseconds."""
+    if current_span():
+        tracer.start_span(name, None, SpanKind.CLIENT, attributes, start_time=started).end()
 
 
-def together(spans: list[Span], name: str) -> AbstractContextManager[object]:
-    """A span for what is done for several at once: in the first one's trace. It names the rest."""
+def batch_span(spans: list[Span], name: str) -> AbstractContextManager[object]:
+    """A span for work that several traces share: in the first one's trace, linked to the others."""
     if not spans:
         return nullcontext()
     first, *others = spans
@@ -103,8 +102,8 @@ def together(spans: list[Span], name: str) -> AbstractContextManager[object]:
     return tracer.start_as_current_span(name, trace.set_span_in_context(first), links=links)
 
 
-def headers() -> dict[str, str]:
-    """What we say to others, so that what they do for us is a part of the trace."""
+def trace_headers() -> dict[str, str]:
+    """For calls to other services, so that their spans become part of the trace."""
     here = trace.get_current_span().get_span_context()
     if not here.is_valid:
         return {}
@@ -112,17 +111,13 @@ def headers() -> dict[str, str]:
     return {"traceparent": f"00-{trace_id}-{span_id}-0{here.trace_flags.sampled:d}"}
 
 
-def record(parent: bytes, name: str, seconds: float, status: int) -> None:
-    """A span made afterwards: of a hit, or of what was not to be kept and then went wrong."""
+def record_request(parent: bytes, name: str, seconds: float, status: int) -> None:
+    """Make the span of a request that is over: a hit, or an unsampled one that went wrong."""
     ended = time.time_ns()
     started = ended - int(1e9 * seconds)
-    attributes = {"http.response.status_code": status, "late": not is_kept(parent)}
-    kept = within(parent[:-1] + b"1")
-    done = tracer.start_span(name, kept, SpanKind.SERVER, attributes, start_time=started)
+    attributes = {"http.response.status_code": status, "late": not is_sampled(parent)}
+    context = propagate.extract({"traceparent": parent[:-1].decode() + "1"})
+    request_span = tracer.start_span(name, context, SpanKind.SERVER, attributes, start_time=started)
     if status >= 500:
-        done.set_status(StatusCode.ERROR)
-    done.end(ended)
-
-
-def within(parent: bytes) -> Context:
-    return propagate.extract({"traceparent": parent.decode()})
+        request_span.set_status(StatusCode.ERROR)
+    request_span.end(ended)

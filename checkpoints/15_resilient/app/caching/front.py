@@ -15,7 +15,7 @@ from app.caching.tiers import Found
 from app.logs import request_id
 from app.settings import settings
 from app.telemetry import metrics, tracing
-from app.telemetry.observe import observe
+from app.telemetry.middleware import RequestRecord, observe_request
 
 # The cookie of somebody who has just changed something and must see it, whoever answers.
 FRESH = "shop_fresh"
@@ -35,7 +35,7 @@ class DetailsFirst:
             return
         started = scope["started"] = time.perf_counter()
         given = dict(scope["headers"])
-        parent = tracing.begin(scope, given)
+        parent = tracing.ensure_traceparent(scope, given)
         if scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
@@ -46,7 +46,7 @@ class DetailsFirst:
             answer = None
         elif answer is None and (plain := DETAIL.fullmatch(url(scope))):
             try:
-                with tracing.follow(parent, f"GET {ONE}"), metrics.active.track_inprogress():
+                with tracing.resume_trace(parent, f"GET {ONE}"), metrics.active.track_inprogress():
                     has_span = True
                     answer, found = await details.get(int(plain[1]))
                     memory.learn(url(scope), details.key_of(int(plain[1])))
@@ -67,7 +67,7 @@ class DetailsFirst:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         route = LIST if scope["path"] == LIST else ONE
-        observe(scope, name, parent, route, status, started, has_span)
+        observe_request(RequestRecord(scope, name, parent, started, has_span), route, status)
 
 
 def at_hand(scope: Scope) -> bool:

@@ -12,7 +12,7 @@ from app.caching.memory import Answer, memory
 from app.caching.redis import Kept, Load
 from app.database import DatabaseUnavailable
 from app.logs import log
-from app.resilience.deadlines import within
+from app.resilience.deadlines import deadline
 from app.settings import settings
 from app.telemetry import metrics
 
@@ -52,7 +52,7 @@ async def get(key: str, load: Load, fresh: bool = False) -> tuple[Answer, Found]
 async def fly(key: str, load: Load) -> tuple[Answer, Found]:
     ours = asyncio.current_task()
     try:
-        async with within(settings.request_seconds):
+        async with deadline(settings.request_seconds):
             kept, hit = await cache.read_through(key, load)
         answer = Answer(kept.body)
         if flights.get(key) is ours:  # otherwise it was forgotten while we fetched it
@@ -74,7 +74,7 @@ async def fly(key: str, load: Load) -> tuple[Answer, Found]:
 async def refresh(key: str, kept: Kept, stale: Answer, load: Load) -> None:
     """Nobody waits for this: meanwhile they get the stale answer."""
     try:
-        async with within(settings.request_seconds):
+        async with deadline(settings.request_seconds):
             new = await cache.refresh(key, kept, load)
     except Exception as error:
         log.warning("no refresh", error=type(error).__name__)

@@ -66,7 +66,7 @@ async def confirm_order(
     key = {"Idempotency-Key": f"order-{order_id}"}
     client: aiohttp.ClientSession = context.additional_context["client"]
     with tracing.span("POST mail"):
-        headers = key | tracing.headers()
+        headers = key | tracing.trace_headers()
         url = f"{settings.mail_url}/messages"
         async with client.post(url, json=message, headers=headers, allow_redirects=False) as reply:
             if not 200 <= reply.status < 300:  # not taken; the body is not read

@@ -1,4 +1,4 @@
-"""The circuit breaker: who has failed again and again is left alone for a while."""
+"""The circuit breaker: a partner that fails again and again is not called for a while."""
 
 import time
 from collections import deque
@@ -10,11 +10,11 @@ from app.telemetry import metrics
 
 
 class BreakerOpen(Exception):
-    """Not asked, since it would most likely fail."""
+    """Not called, since it would most likely fail."""
 
 
 class Breaker:
-    """Closed, it watches. Open, it lets nobody through. Then one call decides (half-open).
+    """Closed, it lets all calls through. Open, it lets none. Then one call decides (half-open).
 
     It opens when half of the last calls have failed: a single failure is no reason.
     """
@@ -23,33 +23,33 @@ class Breaker:
         metrics.breaker_open.labels(partner).set_function(lambda: self.opened_at is not None)
         self.outcomes: deque[bool] = deque(maxlen=settings.breaker_calls)
         self.opened_at: float | None = None
-        self.probing = False
+        self.is_probing = False
 
     @contextmanager
-    def watch(self, fair: bool = True) -> Iterator[None]:
-        """A call. That it fails says something only if it had a fair chance."""
-        probe = self.opened_at is not None
+    def protect(self, had_full_timeout: bool = True) -> Iterator[None]:
+        """Around a call. A failure counts only if the partner had all the time it may take."""
+        is_probe = self.opened_at is not None
         if self.opened_at is not None:
-            if self.probing or time.monotonic() < self.opened_at + settings.breaker_pause:
+            if self.is_probing or time.monotonic() < self.opened_at + settings.breaker_pause:
                 raise BreakerOpen
-            self.probing = True
+            self.is_probing = True
         try:
             yield
         except Exception:
-            if fair:
-                self.note(False, probe)
+            if had_full_timeout:
+                self.record(False, is_probe)
             raise
         else:
-            self.note(True, probe)
-        finally:  # also when the caller has gone, which says nothing
-            if probe:
-                self.probing = False
+            self.record(True, is_probe)
+        finally:  # also when the call is cancelled, which says nothing of the partner
+            if is_probe:
+                self.is_probing = False
 
-    def note(self, worked: bool, probe: bool) -> None:
-        if probe:
-            self.opened_at = None if worked else time.monotonic()
-        elif self.opened_at is None:  # otherwise it was called before the breaker opened
-            self.outcomes.append(worked)
+    def record(self, succeeded: bool, is_probe: bool) -> None:
+        if is_probe:
+            self.opened_at = None if succeeded else time.monotonic()
+        elif self.opened_at is None:  # otherwise the call was made before the breaker opened
+            self.outcomes.append(succeeded)
             if 2 * self.outcomes.count(False) >= settings.breaker_calls:
                 self.opened_at = time.monotonic()
                 self.outcomes.clear()

@@ -1,39 +1,42 @@
-"""Deadlines: how long somebody still waits for what is being done here."""
+"""Deadlines: one moment by which all that is done for a request has to be over."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 from app.settings import settings
 
-HEADER = "Request-Timeout"  # seconds; we send it on, too
+TIMEOUT_HEADER = "Request-Timeout"  # seconds; we send it to partners, too
+ASGI_NAME = TIMEOUT_HEADER.lower().encode()
 SECONDS = re.compile(rb"\d{1,6}(\.\d{1,6})?")
 
-ends: ContextVar[float] = ContextVar("ends")  # on the loop's clock; tasks take it with them
+ends_at: ContextVar[float] = ContextVar("ends_at")  # on the loop's clock; tasks inherit it
 
 
-def asked_for(header: bytes | None) -> float:
-    """The seconds a caller gives us: never more than we give ourselves."""
-    if header and SECONDS.fullmatch(header):
-        return min(float(header), settings.request_seconds)
+def requested_timeout(headers: Mapping[bytes, bytes]) -> float:
+    """The seconds that a client gives us: never more than we give ourselves."""
+    wish = headers.get(ASGI_NAME, b"")
+    if SECONDS.fullmatch(wish):
+        return min(float(wish), settings.request_seconds)
     return settings.request_seconds
 
 
 @asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Whatever is awaited in here is cancelled when the time is over: TimeoutError.
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Cancels whatever is awaited in here when the time is over: TimeoutError.
 
-    Work that several wait for is a task with a time of its own. One caller's hurry is not theirs.
+    Work that several requests wait for is a task with a deadline of its own: one client's hurry
+    must not fail the others.
     """
     at = asyncio.get_running_loop().time() + seconds
-    ends.set(at)
+    ends_at.set(at)
     async with asyncio.timeout_at(at):
         yield
 
 
-def left() -> float:
-    """Seconds until the deadline; without one, as for a job, what a request would have."""
+def remaining_seconds() -> float:
+    """Seconds until the deadline; without one, as in a job, what a request would have."""
     now = asyncio.get_running_loop().time()
-    return ends.get(now + settings.request_seconds) - now
+    return ends_at.get(now + settings.request_seconds) - now

@@ -1,19 +1,20 @@
 """Retries: of what is safe to repeat, a little later each time, and never many."""
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import stamina
-from stamina.instrumentation import set_on_retry_hooks
-
-from app.resilience.deadlines import left
 from app.settings import settings
 from app.telemetry import metrics
 
-Got = TypeVar("Got")
+Result = TypeVar("Result")
+
+# Seconds. Backoff: each pause is twice the one before. Jitter: a random bit more.
+FIRST_PAUSE, LONGEST_PAUSE, JITTER = 0.05, 1.0, 0.05
 
 
-class Budget:
+class RetryBudget:
     """A share of all calls may be retries: a token bucket.
 
     When one in a hundred fails, each gets its retry. When all fail, retries would only multiply
@@ -23,44 +24,31 @@ class Budget:
     def __init__(self) -> None:
         self.tokens = settings.retry_burst
 
-    def called(self) -> None:
+    def deposit(self) -> None:
         self.tokens = min(settings.retry_burst, self.tokens + settings.retry_share)
 
-    def take(self) -> bool:
+    def try_withdraw(self) -> bool:
         if self.tokens < 1:
             return False
         self.tokens -= 1
         return True
 
 
-budget = Budget()
-set_on_retry_hooks([])  # the budget counts
+budget = RetryBudget()
 
 
-async def retried(call: Callable[[], Awaitable[Got]], on: Callable[[Exception], bool]) -> Got:
-    """What a call gives that may be repeated: a read, never a write."""
-    budget.called()
-    try:
-        return await call()
-    except Exception as error:  # the usual case need not pay for stamina
-        if not on(error):
-            raise
-        failed = error
-
-    def again(error: Exception) -> bool:
-        return on(error) and attempt.num <= settings.retries and budget.take()
-
-    async for attempt in stamina.retry_context(
-        on=again,
-        attempts=1 + settings.retries,
-        timeout=max(0.0, left()),
-        wait_initial=0.05,
-        wait_max=1.0,
-        wait_jitter=0.05,
-    ):
-        with attempt:
-            if attempt.num == 1:
-                raise failed  # that was ours; now it waits before each of its own
-            metrics.retried.labels("read").inc()
+async def retry(
+    call: Callable[[], Awaitable[Result]], is_retryable: Callable[[Exception], bool]
+) -> Result:
+    """Make a call that may be repeated: a read, never a write."""
+    budget.deposit()
+    retries, pause = 0, FIRST_PAUSE
+    while True:
+        try:
             return await call()
-    raise AssertionError("stamina gives an answer or raises")
+        except Exception as error:
+            if retries == settings.retries or not is_retryable(error) or not budget.try_withdraw():
+                raise
+        await asyncio.sleep(pause + random.uniform(0, JITTER))  # noqa: S311 - no secret
+        retries, pause = retries + 1, min(2 * pause, LONGEST_PAUSE)
+        metrics.retries.labels("read").inc()

@@ -1,0 +1,81 @@
+"""What each request leaves behind: a log line, its place in the metrics, perhaps a trace."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from app.logs import log_queue, request_id
+from app.settings import settings
+from app.telemetry import metrics, tracing
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of a request before its answer is."""
+
+    scope: Scope
+    request_id: str
+    traceparent: bytes
+    started: float
+    has_span: bool = True  # made while it was worked on, if sampled; a hit from memory has none
+    should_trace: bool = True  # a failure, even if its trace is not sampled
+
+
+class TelemetryMiddleware:
+    """The middleware as plain ASGI: no task, no queue and no request object for each answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = scope.get("started") or time.perf_counter()
+        status, cancelled = 500, False
+        given = dict(scope["headers"])
+        name = request_id(given.get(b"x-request-id"))
+        parent = tracing.ensure_traceparent(scope, given)
+        request = RequestRecord(scope, name, parent, started)
+        scope.setdefault("state", {})["request_id"] = name
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = name
+            await send(message)
+
+        on_each_log_line = bound_contextvars(request_id=name, trace_id=tracing.trace_id_of(parent))
+        with on_each_log_line, metrics.active.track_inprogress():
+            try:
+                await self.app(scope, receive, send_with_id)
+            except asyncio.CancelledError:
+                cancelled = True  # admission control answers instead, and records it
+                raise
+            finally:
+                if not cancelled:
+                    observe_request(request, route_of(scope), status)
+
+
+def route_of(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path_format", "other"))
+
+
+def observe_request(request: RequestRecord, route: str, status: int) -> None:
+    seconds = time.perf_counter() - request.started
+    method, path = request.scope["method"], request.scope["raw_path"][:500]
+    parent, has_span = request.traceparent, request.has_span
+    sampled, trace_id = tracing.is_sampled(parent), tracing.trace_id_of(parent)
+    if request.should_trace and not sampled and (status >= 500 or seconds > settings.trace_slow):
+        sampled, has_span = True, False  # too late for the whole story, but not for its outline
+    if sampled and not has_span:
+        tracing.record_request(parent, f"{method} {route}", seconds, status)
+    log_queue.put((time.time(), request.request_id, trace_id, method, path, status, seconds))
+    # An exemplar: of all that this bar of the histogram counts, one that you can look at.
+    exemplar = {"trace_id": trace_id} if sampled else None
+    metrics.request_series(method, route, status).observe(seconds, exemplar)
