@@ -19,7 +19,7 @@ VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file as Compose reads it when nobody sets a variable."""
+    """A file as Compose reads it when no variable is set."""
     found: dict[str, Any] = yaml.safe_load(VARIABLE.sub(r"\1", path.read_text()))
     return found
 
@@ -101,7 +101,7 @@ def test_the_shop_trusts_nginx_and_nginx_knows_every_instance() -> None:
         assert shop["FORWARDED_ALLOW_IPS"] == nginx
         assert shop["INSTANCES"] == str(len(instances))
         idle = float(SERVICES["nginx"]["environment"]["NGINX_IDLE"].removesuffix("s"))
-        assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # who asks must be who hangs up
+        assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # nginx must be the one to close
 
 
 def test_nginx_accepts_the_containers_settings(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_client_may_send_one_more_request_after_a_reload(proxied: Checkpoint) 
             def ask() -> bytes:
                 shopper.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
                 said = shopper.recv(65536)
-                assert said, "it hung up on somebody who was not told"
+                assert said, "it hung up without a Connection: close"
                 return said
 
             assert b"Connection: keep-alive" in ask()
@@ -250,7 +250,7 @@ async def app(scope, receive, send):
 def test_what_nginx_counts_as_a_failure_of_an_instance(
     proxied: Checkpoint, monkeypatch: pytest.MonkeyPatch, path: str, counts: bool
 ) -> None:
-    """The table of chapter 13. A client who can bring it about shuts a shop that counts."""
+    """The table of chapter 13. A client that can cause a counted failure can shut the shop."""
     (proxied.directory / "app.py").write_text(OBEDIENT)
     hasty = TEMPLATE.read_text().replace("proxy_read_timeout 30s", "proxy_read_timeout 1s")
     (proxied.directory / TEMPLATE.name).write_text(hasty)
