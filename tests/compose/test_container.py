@@ -23,7 +23,7 @@ LAST = checkpoints()[-1]
 
 @pytest.fixture
 def environment(tmp_path: Path, own_server: str) -> dict[str, str]:
-    """What compose.yaml gives its containers, for a server that takes any password."""
+    """What compose.yaml gives its containers, for a server that asks for no password."""
     (tmp_path / "password").write_text("anything")
     ours = {
         "CHECKPOINT": "",
@@ -95,7 +95,7 @@ def test_serve_becomes_the_service(environment: dict[str, str]) -> None:
     with running(step, "serve") as process:
         wait_until(lambda: not is_free(port), "the service")
         assert httpx2.get(f"http://127.0.0.1:{port}/products/1").json()["id"] == 1
-        process.terminate()  # no process stands in between
+        process.terminate()  # which reaches the service directly
         assert process.stdout
         assert b"GET /products/1 200" in process.stdout.read()
         assert process.wait(10) in (0, -signal.SIGTERM)

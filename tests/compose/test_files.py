@@ -101,7 +101,7 @@ def test_the_shop_trusts_nginx_and_nginx_knows_every_instance() -> None:
         assert shop["FORWARDED_ALLOW_IPS"] == nginx
         assert shop["INSTANCES"] == str(len(instances))
         idle = float(SERVICES["nginx"]["environment"]["NGINX_IDLE"].removesuffix("s"))
-        assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # nginx must be the one to hang up
+        assert float(shop["UVICORN_TIMEOUT_KEEP_ALIVE"]) > idle  # nginx must be the one to close
 
 
 def test_nginx_accepts_the_containers_configuration(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ LIBRARIES = (
     "uvicorn.protocols.http.httptools_impl",
     "uvloop",
 )
-"""What the checkpoints import and what is slow to import."""
+"""The slow imports of the checkpoints."""
 
 
 class Request(TypedDict):

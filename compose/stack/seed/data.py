@@ -1,7 +1,7 @@
-"""The shop's data, made from nothing: the same rows on every machine and every Python.
+"""The shop's data, generated: the same rows on every machine and in every version of Python.
 
-Only `Random.random()` and simple arithmetic are used. They give the same answer everywhere;
-`Random.choice()` may change between Pythons, and so may powers and logarithms between machines.
+Only `Random.random()` and simple arithmetic are used, whose results are the same everywhere.
+`Random.choice()` may change between versions of Python, powers and logarithms between machines.
 """
 
 from bisect import bisect_right
@@ -43,8 +43,8 @@ COUNTS: dict[Size, Counts] = {
     "tiny": Counts(20, 1_000, 10_000, 2_000),
 }
 CATEGORIES = tuple(SHELVES)
-FIRST = datetime(2024, 1, 1, tzinfo=UTC)
-SECONDS = int((datetime(2026, 7, 1, tzinfo=UTC) - FIRST).total_seconds())
+START = datetime(2024, 1, 1, tzinfo=UTC)
+SECONDS = int((datetime(2026, 7, 1, tzinfo=UTC) - START).total_seconds())
 DAY = 86_400
 
 
@@ -94,16 +94,16 @@ class Order(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """What reviews and orders need to know of a product."""
+    """The attributes of a product on which its reviews and orders depend."""
 
     category: str
     price_cents: int
-    created: int  # seconds after FIRST
+    created: int  # seconds after START
 
 
 def sellers(size: Size) -> Iterator[Seller]:
-    """Every seller, by id."""
-    rand = _dice(f"sellers {size}")
+    """Every seller, in order of id."""
+    rand = _generator(f"sellers {size}")
     for id in range(1, COUNTS[size].sellers + 1):
         yield Seller(
             id, f"{_pick(SHOPS, rand())} {_pick(TRADES, rand())}", _pick(COUNTRIES, rand())
@@ -111,8 +111,8 @@ def sellers(size: Size) -> Iterator[Seller]:
 
 
 def products(size: Size) -> Iterator[Product]:
-    """Every product, by id. One in twenty is sold out."""
-    rand = _dice(f"products {size}")
+    """Every product, in order of id. One in twenty is sold out."""
+    rand = _generator(f"products {size}")
     for id, facts in enumerate(_facts(size), start=1):
         thing = _pick(SHELVES[facts.category].things, rand())
         sentences = [_pick(group, rand()) for group in DESCRIPTIONS]
@@ -124,53 +124,53 @@ def products(size: Size) -> Iterator[Product]:
             category=facts.category,
             price_cents=facts.price_cents,
             stock=0 if rand() < 0.05 else 1 + int(rand() * 200),
-            created_at=_moment(facts.created),
+            created_at=_timestamp(facts.created),
         )
 
 
 def reviews(size: Size) -> Iterator[Review]:
-    """Every review, by id, which says nothing about its product or its time."""
-    rand = _dice(f"reviews {size}")
+    """Every review, in order of id, which is no order of products or times."""
+    rand = _generator(f"reviews {size}")
     facts = _facts(size)
     for id, product_id in enumerate(_popular_ids(size, COUNTS[size].reviews, rand), start=1):
-        # The larger of two: four and five stars are commoner than one, as in any shop.
+        # The larger of two numbers: four and five stars are commoner than one, as in any shop.
         stars = 1 + max(int(rand() * 5), int(rand() * 5))
         launched = facts[product_id - 1].created
         created = _later(launched, rand())
         if rand() < 0.5:  # these are imported once a day, so that newest first has ties
             created = max(launched, created - created % DAY)
         body = f"{_pick(OPINIONS[stars], rand())} {_pick(REMARKS, rand())}".rstrip()
-        yield Review(id, product_id, _pick(AUTHORS, rand()), stars, body, _moment(created))
+        yield Review(id, product_id, _pick(AUTHORS, rand()), stars, body, _timestamp(created))
 
 
 def orders(size: Size) -> Iterator[Order]:
-    """Every order, by id. Some were made at a lower price than the product has today."""
-    rand = _dice(f"orders {size}")
+    """Every order, in order of id. Some were made at a price lower than the product's today."""
+    rand = _generator(f"orders {size}")
     facts = _facts(size)
     for id, product_id in enumerate(_popular_ids(size, COUNTS[size].orders, rand), start=1):
         product = facts[product_id - 1]
         quantity = 1 + int(rand() * rand() * 10)
         unit = product.price_cents - (product.price_cents // 10 if rand() < 0.2 else 0)
         customer = f"customer{1 + int(rand() * COUNTS[size].orders // 4)}@example.com"
-        created = _moment(_later(product.created, rand()))
+        created = _timestamp(_later(product.created, rand()))
         yield Order(id, product_id, quantity, unit, quantity * unit, customer, None, created)
 
 
 def hot_ids(size: Size, n: int) -> list[int]:
-    """Return the `n` most popular product ids, the most popular first."""
+    """The ids of the `n` most popular products, the most popular first."""
     return [_id_of_rank(rank, COUNTS[size].products) for rank in range(n)]
 
 
 @cache
 def _facts(size: Size) -> list[_Facts]:
-    rand = _dice(f"facts {size}")
+    rand = _generator(f"facts {size}")
     facts = []
     for _ in range(COUNTS[size].products):
         category = _pick(CATEGORIES, rand())
         shelf = SHELVES[category]
-        # The product of two: cheap things are commoner than dear ones.
-        whole = shelf.cheapest + int(rand() * rand() * (shelf.dearest - shelf.cheapest))
-        price_cents = whole * 100 + _pick((0, 49, 99), rand())
+        # The product of two numbers: cheap things are commoner than expensive ones.
+        units = shelf.cheapest + int(rand() * rand() * (shelf.dearest - shelf.cheapest))
+        price_cents = units * 100 + _pick((0, 49, 99), rand())
         created = int(rand() * SECONDS)
         if rand() < 0.25:  # these were launched together, so that newest first has ties
             created -= created % (28 * DAY)
@@ -186,7 +186,7 @@ def _popular_ids(size: Size, n: int, rand: Callable[[], float]) -> Iterator[int]
         yield _id_of_rank(bisect_right(steps, int(rand() * steps[-1])), count)
 
 
-def _dice(name: str) -> Callable[[], float]:
+def _generator(name: str) -> Callable[[], float]:
     return Random(name).random  # noqa: S311 - must be predictable
 
 
@@ -199,8 +199,8 @@ def _later(created: int, part: float) -> int:
     return created + int(part * (SECONDS - created))
 
 
-def _moment(seconds: int) -> datetime:
-    return FIRST + timedelta(seconds=seconds)
+def _timestamp(seconds: int) -> datetime:
+    return START + timedelta(seconds=seconds)
 
 
 def _pick(options: Sequence[T], part: float) -> T:

@@ -1,4 +1,4 @@
-"""Puts the seed data into an empty PostgreSQL database."""
+"""Loads the seed data into an empty PostgreSQL database."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -35,7 +35,7 @@ COPIES: list[tuple[LiteralString, list[str], Callable[[data.Size], Iterable[tupl
 
 
 def fingerprint(size: data.Size) -> str:
-    """Return a hash that changes whenever the seeded database would."""
+    """A hash that changes whenever the seeded database would."""
     digest = hashlib.sha256(repr((size, data.COUNTS[size])).encode())
     for name in SOURCES:
         digest.update((HERE / name).read_bytes())
@@ -45,12 +45,12 @@ def fingerprint(size: data.Size) -> str:
 def load(
     connection: psycopg.Connection[Any], size: data.Size, progress: Callable[[int, int], None]
 ) -> None:
-    """Create the tables, fill them in one transaction, and leave nothing to tidy up.
+    """Create the tables and fill them in one transaction; then vacuum them.
 
     Args:
-        connection: to an empty database; commits by itself afterwards.
+        connection: to an empty database; in autocommit mode afterwards.
         size: which dataset.
-        progress: called with rows loaded and rows in all.
+        progress: called with the rows loaded so far and their total.
     """
     done, total = 0, sum(data.COUNTS[size])
     with connection.transaction(), connection.cursor() as cursor:
@@ -63,9 +63,9 @@ def load(
                     done += 1
                     if done % REPORT_EVERY == 0:
                         progress(done, total)
-        # The seed brought its own order ids; the next order gets the one after them.
+        # The seed has order ids of its own; the sequence continues after them.
         cursor.execute("SELECT setval(pg_get_serial_sequence('orders', 'id'), max(id)) FROM orders")
     progress(total, total)
-    # Without this, autovacuum would come for the fresh rows in the middle of somebody's run.
+    # Otherwise autovacuum would process the new rows in the middle of a run.
     connection.autocommit = True
     connection.execute("VACUUM (FREEZE, ANALYZE)")

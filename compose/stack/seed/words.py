@@ -1,10 +1,10 @@
-"""The vocabulary of the made-up shop: what it sells, what it costs, what people say about it."""
+"""The vocabulary of the made-up shop: its products and prices, and what customers write."""
 
 from typing import NamedTuple
 
 
 class Shelf(NamedTuple):
-    """One category: what lies on it, between which whole prices."""
+    """One category: its products, and the range of their prices, in whole units."""
 
     things: tuple[str, ...]
     cheapest: int
@@ -82,7 +82,7 @@ DESCRIPTIONS = (
     ),
 )
 
-# Given names only, picked from all over; nobody in particular.
+# Given names only, from many countries; no real persons.
 # fmt: off
 AUTHORS = (
     "Ada", "Amir", "Anouk", "Björn", "Chidi", "Dalia", "Émile", "Farid", "Greta", "Hana",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stack.errors import StackError
 from stack.host import external_postgres
-from stack.host.account import Account, account
+from stack.host.account import account
 from stack.processes.ports import free_port
 from stack.processes.reaper import RUN_VARIABLE
 from stack.processes.run import Child, Run
@@ -109,16 +109,15 @@ class BackingServices:
             max_connections: how many the service may open.
         """
         dataset = prepare_dataset(size, lambda done, total: None)
-        owner = account()
         if url := os.environ.get(external_postgres.URL_VARIABLE):
             self.database_url = external_postgres.copy(url, dataset, self.run.id)
             self.instruments_url = self.database_url
-        elif scripts and (keep or path_with_scripts(Path(dataset), scripts).exists()):
-            cluster = cluster_with_scripts(owner, Path(dataset), scripts)
-            self._serve_copy(owner, cluster, max_connections)
-            return
         else:
-            self._serve_copy(owner, Path(dataset), max_connections)
+            cluster = Path(dataset)
+            if scripts and (keep or path_with_scripts(cluster, scripts).exists()):
+                cluster = cluster_with_scripts(account(), cluster, scripts)
+                scripts = []  # they have run on this cluster
+            self._serve_copy(cluster, max_connections)
         for script in scripts:
             run_script(self.database_url, script)
 
@@ -138,10 +137,10 @@ class BackingServices:
         self.children[name] = child
         return f"http://127.0.0.1:{port}"
 
-    def _serve_copy(self, owner: Account, cluster: Path, max_connections: int) -> None:
+    def _serve_copy(self, cluster: Path, max_connections: int) -> None:
         copy = self.run.directory / "data"
         # As a process of the run, so that the reaper ends it before it removes the folder.
-        owner.run("cp", "-R", cluster, copy, environment={RUN_VARIABLE: self.run.id})
+        account().run("cp", "-R", cluster, copy, environment={RUN_VARIABLE: self.run.id})
         self._max_connections = str(max_connections + RESERVED_CONNECTIONS)
         self._serve_database()
 

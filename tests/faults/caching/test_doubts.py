@@ -57,8 +57,8 @@ class Shop:
 
     def prices(self, product_id: int) -> set[int]:
         """All that shoppers see, wherever they look."""
-        doors = {*self.system.urls, *self.system.public_urls}
-        return {self.look(url, product_id)[0] for url in doors}
+        urls = {*self.system.urls, *self.system.public_urls}
+        return {self.look(url, product_id)[0] for url in urls}
 
     def refill(self, product_id: int) -> int:
         """Shoppers look until every instance has the answer, which is still the old one."""

@@ -99,7 +99,7 @@ def test_a_client_may_send_one_more_request_after_a_reload(proxied: Checkpoint) 
             def ask() -> bytes:
                 shopper.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
                 said = shopper.recv(65536)
-                assert said, "it hung up on somebody who was not told"
+                assert said, "it hung up without a Connection: close"
                 return said
 
             assert b"Connection: keep-alive" in ask()

@@ -68,7 +68,7 @@ class Instance(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads it."""
+        """No log."""
 
 
 @contextmanager
@@ -121,5 +121,5 @@ def test_a_name_that_points_elsewhere_is_followed_without_a_reload(tmp_path: Pat
                 return found == "127.0.0.2"
 
             wait_until(moved, "the second instance")
-            assert seen <= {"127.0.0.1", "127.0.0.2"}, "somebody was turned away meanwhile"
+            assert seen <= {"127.0.0.1", "127.0.0.2"}, "a request failed meanwhile"
             assert {child.pid for child in psutil.Process(process.pid).children()} == workers

@@ -51,7 +51,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def usual(echo: Checkpoint) -> Iterator[System]:
-    """nginx as it is when nobody says otherwise."""
+    """nginx with its default settings."""
     with System(echo) as system:
         yield system
 
