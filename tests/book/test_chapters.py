@@ -159,7 +159,7 @@ def test_every_command_can_be_typed(document: Document) -> None:
 
 
 @cache
-def tests_of(path: Path) -> set[str]:
+def names_of_tests(path: Path) -> set[str]:
     """The test functions in a module, or in all modules of a folder."""
     modules = [path] if path.is_file() else path.rglob("test_*.py")
     return {name for one in modules for name in re.findall(r"def (test_\w+)", one.read_text())}
@@ -170,10 +170,10 @@ PYTEST = re.compile(r'pytest ((?:tests[\w/.]+ ?)+)(?:-k ("[^"]+"|\w+))?')
 
 @documents
 def test_every_test_that_is_named_exists(document: Document) -> None:
-    assert set(re.findall(r"::(test_\w+)", document.text)) <= tests_of(ROOT / "tests")
+    assert set(re.findall(r"::(test_\w+)", document.text)) <= names_of_tests(ROOT / "tests")
     for paths, chosen in PYTEST.findall(document.text):
         for path in paths.split():
-            names = tests_of(ROOT / path)
+            names = names_of_tests(ROOT / path)
             assert names, f"no tests in {path}"
             for word in set(re.findall(r"\w+", chosen)) - {"and", "or", "not"}:
                 assert any(word in name for name in names), f"{path} -k {word} selects nothing"
