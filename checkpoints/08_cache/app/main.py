@@ -11,7 +11,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi_pagination import add_pagination
 
 from app import health, orders, partners, products, reports
-from app.caching.doubts import resolve_doubts
+from app.caching.in_doubt import resolve_doubts
 from app.caching.redis import keep_saying, redis
 from app.database import engine
 from app.logs import LogRequests, open_log

@@ -10,7 +10,7 @@ from fastapi_pagination.bases import AbstractParams
 from pydantic import TypeAdapter
 from sqlalchemy import Select, update
 
-from app.caching.doubts import TRANSACTION_ID, in_doubt
+from app.caching.in_doubt import TRANSACTION_ID, in_doubt
 from app.caching.redis import NOTHING, forget, key, read_through
 from app.cursors import cursor_after, place
 from app.database import Database, rows

@@ -11,9 +11,16 @@ from pydantic import TypeAdapter
 from sqlalchemy import Select, update
 
 from app.caching import tiers
-from app.caching.doubts import TRANSACTION_ID, in_doubt
-from app.caching.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
+from app.caching.in_doubt import TRANSACTION_ID, in_doubt
 from app.caching.memory import Answer
+from app.caching.middleware import (
+    NOT_MODIFIED,
+    conditional,
+    let_see_fresh,
+    respond,
+    wants_fresh,
+    whole,
+)
 from app.caching.redis import NOTHING, key
 from app.cursors import cursor_after, place
 from app.database import Database, rows

@@ -11,8 +11,8 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi_pagination import add_pagination
 
 from app import health, orders, partners, products, reports
-from app.caching.doubts import resolve_doubts
-from app.caching.front import DetailsFirst
+from app.caching.in_doubt import resolve_doubts
+from app.caching.middleware import DetailsFirst
 from app.caching.redis import keep_saying, redis
 from app.caching.tiers import listen
 from app.database import engine

@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.batches import Batch
+from app.data_loader import Batch
 from app.logs import log
 from app.settings import settings
 

@@ -4,10 +4,10 @@ from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.batches import Batch
 from app.caching import tiers
 from app.caching.memory import Answer
 from app.caching.redis import NOTHING, key
+from app.data_loader import Batch
 from app.database import rows
 from app.queries import DETAILS
 from app.schemas import Picked

@@ -6,7 +6,7 @@ import time
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.caching.front import at_hand
+from app.caching.middleware import at_hand
 from app.logs import request_id
 from app.problems import LATE, problem
 from app.resilience.deadlines import HEADER, asked_for, within
