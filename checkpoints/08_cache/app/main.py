@@ -12,7 +12,7 @@ from fastapi_pagination import add_pagination
 
 from app import health, orders, partners, products, reports
 from app.caching.in_doubt import resolve_doubts
-from app.caching.redis import keep_saying, redis
+from app.caching.redis import redis, retry_invalidations
 from app.database import engine
 from app.logs import LogRequests, open_log
 from app.partners import open_client
@@ -23,7 +23,7 @@ from app.problems import Service, add_problem_handlers, problems
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
     gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
     with open_log():
-        forever = [asyncio.create_task(task) for task in (keep_saying(), resolve_doubts())]
+        forever = [asyncio.create_task(task) for task in (retry_invalidations(), resolve_doubts())]
         async with open_client() as client:
             yield {"client": client}
         for task in forever:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Select, update
 
 from app.caching.in_doubt import TRANSACTION_ID, in_doubt
-from app.caching.redis import NOTHING, forget, key, read_through
+from app.caching.redis import NEGATIVE_ENTRY, CacheStatus, invalidate, key, read_through
 from app.cursors import cursor_after, place
 from app.database import Database, rows
 from app.models import Product
@@ -21,9 +21,9 @@ from app.schemas import Category, Changes, Feed, Page, Picked, ProductId, Sort, 
 
 router = APIRouter(prefix="/products", tags=["products"])
 
-# Most shoppers see the first pages, as they come. Of all others there are too many to keep.
-KEPT_PAGES = range(1, 6)
-KEPT_SIZE = 20
+# Most shoppers see the first pages, as they come. Of all others there are too many to cache.
+CACHED_PAGES = range(1, 6)
+CACHED_PAGE_SIZE = 20
 
 DETAIL_JSON = TypeAdapter(Picked)
 ALL = ",".join(DETAIL)
@@ -38,9 +38,18 @@ Fields = Annotated[
 async def list_products(category: Category | None = None, sort: Sort = "newest") -> Response:
     params = resolve_params()
     fetch = partial(fetch_page, category, sort, params)
-    if params.page in KEPT_PAGES and params.size == KEPT_SIZE:
-        return answer(*await read_through(page_key(category, sort, params.page), fetch))
-    return answer(await fetch(), "miss")
+    if params.page in CACHED_PAGES and params.size == CACHED_PAGE_SIZE:
+        return respond(*await read_through(page_key(category, sort, params.page), fetch))
+    return respond(await fetch(), "miss")
+
+
+async def fetch_page(category: Category | None, sort: Sort, params: AbstractParams) -> bytes:
+    cut = params.to_raw_params().as_limit_offset()
+    values = {"category": category, "start": cut.offset, "size": cut.limit}
+    total = await rows(count_of(category is not None), values)
+    found = await rows(page_of(category is not None, sort), values)
+    items = [row._asdict() for row in found]
+    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 @router.get("/feed", response_model=Feed, responses=problems(422))
@@ -61,11 +70,11 @@ async def feed_products(
 
 @router.get("/{product_id}", response_model=Picked, responses=problems(404, 422))
 async def get_product(product_id: ProductId, fields: Fields = ALL) -> Response:
-    fetch = partial(fetch_detail, product_id)
-    body, found = await read_through(key("product", product_id), fetch)
-    if body == NOTHING:
+    cache_key, fetch = key("product", product_id), partial(fetch_detail, product_id)
+    body, status = await read_through(cache_key, fetch)
+    if body == NEGATIVE_ENTRY:
         raise no_such("product", product_id)
-    return answer(body if fields == ALL else pick(body, fields), found)
+    return respond(body if fields == ALL else select_fields(body, fields), status)
 
 
 @router.get("/{product_id}/stock", response_model=Stock, responses=problems(404, 422))
@@ -84,24 +93,25 @@ async def change_product(
         update(Product).where(Product.id == product_id).values(**changes).returning(TRANSACTION_ID),
         execution_options={"synchronize_session": False},
     )
-    changed = key("product", product_id), *pages_with(product.category)
+    cache_key = key("product", product_id)
+    changed = cache_key, *pages_with(product.category)
     try:
         await session.commit()
     except BaseException:  # an error or a cancellation does not say that it was not committed
         in_doubt[transaction] = changed
         raise
     finally:
-        await forget(*changed)
+        await invalidate(*changed)
     return await get_product(product_id)
 
 
-def answer(body: bytes, found: str) -> Response:
-    """What is kept is the answer as it is sent: a hit is neither validated nor written again."""
-    return Response(body, media_type="application/json", headers={"X-Cache": found})
+def respond(body: bytes, status: CacheStatus) -> Response:
+    """An entry has the body as it is sent: a hit is neither validated nor serialised again."""
+    return Response(body, media_type="application/json", headers={"X-Cache": status})
 
 
-def pick(body: bytes, fields: str) -> bytes:
-    """Some fields of a detail. It is kept once and whole, not once for every choice."""
+def select_fields(body: bytes, fields: str) -> bytes:
+    """Some fields of a detail. It is cached once, with all fields, not once for every choice."""
     detail = orjson.loads(body)
     chosen = fields.split(",")
     return orjson.dumps({name: value for name, value in detail.items() if name in chosen})
@@ -112,29 +122,20 @@ def page_key(category: Category | None, sort: Sort, page: int) -> str:
 
 
 def pages_with(category: Category) -> list[str]:
-    """All that is kept of the pages where a product of this category may stand."""
+    """The keys of all cached pages that may show a product of this category."""
     return [
         page_key(within, sort, page)
         for within in (category, None)
         for sort in get_args(Sort)
-        for page in KEPT_PAGES
+        for page in CACHED_PAGES
     ]
 
 
 async def fetch_detail(product_id: int) -> bytes:
     found = await rows(DETAIL_BY_ID, {"id": product_id})
     if not found:
-        return NOTHING
+        return NEGATIVE_ENTRY
     return DETAIL_JSON.dump_json(DETAIL_JSON.validate_python(found[0]._asdict()))
-
-
-async def fetch_page(category: Category | None, sort: Sort, params: AbstractParams) -> bytes:
-    cut = params.to_raw_params().as_limit_offset()
-    values = {"category": category, "start": cut.offset, "size": cut.limit}
-    total = await rows(count_of(category is not None), values)
-    found = await rows(page_of(category is not None, sort), values)
-    items = [row._asdict() for row in found]
-    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 async def find(query: Select[Any], product_id: int) -> dict[str, Any]:

@@ -1,60 +1,58 @@
-"""Batches: who asks in the same turn of the loop is answered together (the data-loader pattern)."""
+"""The data-loader pattern: all keys asked for in one turn of the event loop become one batch."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-Asked = TypeVar("Asked")
-Got = TypeVar("Got")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
-class Batch(Generic[Asked, Got]):
-    """Turns a function that answers many into one that answers one.
+class DataLoader(Generic[Key, Value]):
+    """Turns a function for many keys into one for a single key.
 
-    Where it gives an exception in place of an answer, only who asked for that one gets it.
-
-    Nobody waits for a batch to fill: it goes out as soon as everybody who is there has asked. The
-    busier it gets, the more that are.
+    The function returns a value for each key, in their order, or an exception for a key that has
+    none. No timer waits for a batch to fill: a busier loop makes larger batches by itself.
     """
 
     def __init__(
         self,
-        answer_many: Callable[[list[Asked]], Awaitable[Sequence[Got | Exception]]],
+        load_many: Callable[[list[Key]], Awaitable[Sequence[Value | Exception]]],
         limit: int = 256,
     ) -> None:
-        self.answer_many = answer_many
+        self.load_many = load_many
         self.limit = limit
-        self.waiting: list[tuple[Asked, asyncio.Future[Got]]] = []
-        self.under_way: set[asyncio.Task[None]] = set()
+        self.waiting: list[tuple[Key, asyncio.Future[Value]]] = []
+        self.tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, asked: Asked) -> Got:
+    async def load(self, key: Key) -> Value:
         loop = asyncio.get_running_loop()
         if not self.waiting:
-            loop.call_soon(self.send)  # behind all that are about to ask in this turn
-        future: asyncio.Future[Got] = loop.create_future()
-        self.waiting.append((asked, future))
+            loop.call_soon(self.send)  # after all tasks that are about to run in this turn
+        future: asyncio.Future[Value] = loop.create_future()
+        self.waiting.append((key, future))
         return await future
 
     def send(self) -> None:
         waiting, self.waiting = self.waiting, []
         for start in range(0, len(waiting), self.limit):
-            task = asyncio.create_task(self.answer(waiting[start : start + self.limit]))
-            self.under_way.add(task)
-            task.add_done_callback(self.under_way.discard)
+            task = asyncio.create_task(self.load_batch(waiting[start : start + self.limit]))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
-    async def answer(self, some: list[tuple[Asked, asyncio.Future[Got]]]) -> None:
-        futures = [future for _, future in some]
+    async def load_batch(self, batch: list[tuple[Key, asyncio.Future[Value]]]) -> None:
+        futures = [future for _, future in batch]
         try:
-            got = await self.answer_many([asked for asked, _ in some])
+            values = await self.load_many([key for key, _ in batch])
         except Exception as error:
             for future in futures:
-                if not future.done():  # somebody may have gone away
+                if not future.done():  # it is, if its caller was cancelled
                     future.set_exception(error)
         else:
-            for future, one in zip(futures, got, strict=True):
+            for future, value in zip(futures, values, strict=True):
                 if future.done():
                     continue
-                if isinstance(one, Exception):
-                    future.set_exception(one)
+                if isinstance(value, Exception):
+                    future.set_exception(value)
                 else:
-                    future.set_result(one)
+                    future.set_result(value)

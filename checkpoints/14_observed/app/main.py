@@ -15,8 +15,8 @@ from app import health, orders, partners, products, reports
 from app.budget import check_budget
 from app.bugs import LogBugs
 from app.caching.in_doubt import resolve_doubts
-from app.caching.middleware import DetailsFirst
-from app.caching.redis import keep_saying, redis
+from app.caching.middleware import CacheMiddleware
+from app.caching.redis import redis, retry_invalidations
 from app.caching.tiers import listen
 from app.database import engine
 from app.logs import open_log
@@ -33,7 +33,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
     await check_budget()
     gc.freeze()  # what is here now stays; looking through it for garbage would hold the loop
     with open_log():
-        tasks = keep_saying(), listen(), resolve_doubts(), watch_loop()
+        tasks = retry_invalidations(), listen(), resolve_doubts(), watch_loop()
         forever = [asyncio.create_task(task) for task in tasks]
         async with open_tracing("shop"), open_client() as client:
             yield {"client": client}
@@ -73,4 +73,4 @@ shop.include_router(reports.router)
 shop.include_router(health.router)
 shop.include_router(metrics.router)
 add_pagination(shop)
-app = DetailsFirst(LogBugs(shop))  # before all that a framework does for a request
+app = CacheMiddleware(LogBugs(shop))  # before all that a framework does for a request

@@ -11,16 +11,16 @@ from sqlalchemy import Select, update
 
 from app.caching import details, tiers
 from app.caching.in_doubt import TRANSACTION_ID, in_doubt
-from app.caching.memory import Answer
+from app.caching.memory import CachedResponse
 from app.caching.middleware import (
     NOT_MODIFIED,
-    conditional,
-    let_see_fresh,
+    bypasses_cache,
+    conditional_response,
+    full_response,
     respond,
-    wants_fresh,
-    whole,
+    set_read_your_writes_cookie,
 )
-from app.caching.redis import NOTHING, key
+from app.caching.redis import NEGATIVE_ENTRY, key
 from app.cursors import cursor_after, place
 from app.database import Database, rows
 from app.models import Product
@@ -30,9 +30,9 @@ from app.schemas import Category, Changes, Feed, Page, Picked, ProductId, Sort, 
 
 router = APIRouter(prefix="/products", tags=["products"])
 
-# Most shoppers see the first pages, as they come. Of all others there are too many to keep.
-KEPT_PAGES = range(1, 6)
-KEPT_SIZE = 20
+# Most shoppers see the first pages, as they come. Of all others there are too many to cache.
+CACHED_PAGES = range(1, 6)
+CACHED_PAGE_SIZE = 20
 
 ALL = ",".join(DETAIL)
 FIELD = f"({'|'.join(DETAIL)})"
@@ -48,10 +48,20 @@ async def list_products(
 ) -> Response:
     params = resolve_params()
     fetch = partial(fetch_page, category, sort, params)
-    if params.page in KEPT_PAGES and params.size == KEPT_SIZE:
-        kept_as = page_key(category, sort, params.page)
-        return respond(request, kept_as, *await tiers.get(kept_as, fetch, wants_fresh(request)))
-    return conditional(request, Answer(await fetch()), "miss")
+    if params.page in CACHED_PAGES and params.size == CACHED_PAGE_SIZE:
+        cache_key = page_key(category, sort, params.page)
+        found = await tiers.get(cache_key, fetch, bypasses_cache(request.scope))
+        return respond(request, cache_key, *found)
+    return conditional_response(request, CachedResponse(await fetch()), "miss")
+
+
+async def fetch_page(category: Category | None, sort: Sort, params: AbstractParams) -> bytes:
+    cut = params.to_raw_params().as_limit_offset()
+    values = {"category": category, "start": cut.offset, "size": cut.limit}
+    total = await rows(count_of(category is not None), values)
+    found = await rows(page_of(category is not None, sort), values)
+    items = [row._asdict() for row in found]
+    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 @router.get("/feed", response_model=Feed, responses=problems(422))
@@ -72,14 +82,15 @@ async def feed_products(
 
 @router.get("/{product_id}", response_model=Picked, responses=NOT_MODIFIED | problems(404, 422))
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
-    if failed := request.scope.get("failed"):
-        raise failed  # to ask again would not help
-    answer, found = await details.get(product_id, wants_fresh(request))
-    if answer.body == NOTHING:
+    if error := request.scope.get("lookup_error"):
+        raise error  # a second look-up would fail, too
+    cached, status = await details.get(product_id, bypasses_cache(request.scope))
+    if cached.body == NEGATIVE_ENTRY:
         raise no_such("product", product_id)
     if fields != ALL:
-        return conditional(request, Answer(pick(answer.body, fields)), found)
-    return respond(request, details.key_of(product_id), answer, found)
+        cached = CachedResponse(select_fields(cached.body, fields))
+        return conditional_response(request, cached, status)
+    return respond(request, details.key_of(product_id), cached, status)
 
 
 @router.get("/{product_id}/stock", response_model=Stock, responses=problems(404, 422))
@@ -105,14 +116,14 @@ async def change_product(
         in_doubt[transaction] = changed
         raise
     finally:
-        await tiers.forget(*changed)
-    response = whole(*await details.get(product_id))
-    let_see_fresh(response)
+        await tiers.invalidate(*changed)
+    response = full_response(*await details.get(product_id))
+    set_read_your_writes_cookie(response)
     return response
 
 
-def pick(body: bytes, fields: str) -> bytes:
-    """Some fields of a detail. It is kept once and whole, not once for every choice."""
+def select_fields(body: bytes, fields: str) -> bytes:
+    """Some fields of a detail. It is cached once, with all fields, not once for every choice."""
     detail = orjson.loads(body)
     chosen = fields.split(",")
     return orjson.dumps({name: value for name, value in detail.items() if name in chosen})
@@ -123,22 +134,13 @@ def page_key(category: Category | None, sort: Sort, page: int) -> str:
 
 
 def pages_with(category: Category) -> list[str]:
-    """All that is kept of the pages where a product of this category may stand."""
+    """The keys of all cached pages that may show a product of this category."""
     return [
         page_key(within, sort, page)
         for within in (category, None)
         for sort in get_args(Sort)
-        for page in KEPT_PAGES
+        for page in CACHED_PAGES
     ]
-
-
-async def fetch_page(category: Category | None, sort: Sort, params: AbstractParams) -> bytes:
-    cut = params.to_raw_params().as_limit_offset()
-    values = {"category": category, "start": cut.offset, "size": cut.limit}
-    total = await rows(count_of(category is not None), values)
-    found = await rows(page_of(category is not None, sort), values)
-    items = [row._asdict() for row in found]
-    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 async def find(query: Select[Any], product_id: int) -> dict[str, Any]:

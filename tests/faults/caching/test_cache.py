@@ -122,14 +122,14 @@ async def main():
         return answer
 
     cache.redis.execute_command = late
-    first = asyncio.create_task(cache.forget("key"))
+    first = asyncio.create_task(cache.invalidate("key"))
     await asyncio.sleep(0.1)
-    cache.silent_until = float("inf")
-    assert not await cache.forget("key")  # changed again, and now Redis cannot be told
-    cache.silent_until = 0.0
+    cache.redis_disabled_until = float("inf")
+    assert not await cache.invalidate("key")  # changed again, and now Redis cannot be told
+    cache.redis_disabled_until = 0.0
     answered.set()
     assert await first
-    assert [*cache.unsaid] == ["key"]
+    assert [*cache.pending_invalidations] == ["key"]
     await cache.redis.aclose()
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Hits first: what is in memory is sent before anybody routes, validates or compresses."""
+"""Responses in memory are sent before routing and validation. Endpoints send the same."""
 
 import math
 import re
@@ -9,19 +9,18 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.caching import details
-from app.caching.memory import Answer, memory
-from app.caching.redis import NOTHING
-from app.caching.tiers import Found
+from app.caching.memory import CachedResponse, memory
+from app.caching.redis import NEGATIVE_ENTRY, CacheStatus
 from app.logs import log_request, request_id
 from app.settings import settings
 
-# The cookie of somebody who has just changed something and must see it, whoever answers.
+# The cookie of a client that has just changed a product: it must read its own write.
 FRESH = "shop_fresh"
-DETAIL = re.compile(rb"/products/([1-9]\d{0,8})")  # as most spell it; the others go the long way
+DETAIL = re.compile(rb"/products/([1-9]\d{0,8})")  # the usual spelling; others are routed
 
 
-class DetailsFirst:
-    """The outermost middleware: what is in memory, and details wherever they have to come from."""
+class CacheMiddleware:
+    """The outermost layer: it sends what is in memory, and details from any tier."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,63 +30,72 @@ class DetailsFirst:
             await self.app(scope, receive, send)
             return
         started = scope["started"] = time.perf_counter()
-        given = dict(scope["headers"])
-        found: Found = "hit"
-        answer = memory.spelled(url(scope))
-        if FRESH.encode() in given.get(b"cookie", b""):
-            answer = None
-        elif answer is None and (plain := DETAIL.fullmatch(url(scope))):
-            try:
-                answer, found = await details.get(int(plain[1]))
-                memory.learn(url(scope), details.key_of(int(plain[1])))
-            except Exception as error:
-                scope["failed"] = error  # the endpoint says what is wrong
-        if answer is None or answer.body == NOTHING:
+        cached = None if bypasses_cache(scope) else memory.get_by_url(url(scope))
+        cache_status: CacheStatus = "hit"
+        if cached is None:
+            cached, cache_status = await look_up(scope)
+        if cached is None or cached.body == NEGATIVE_ENTRY:  # the endpoint makes the 404
             await self.app(scope, receive, send)
             return
-        status, body, headers = 200, answer.body, answer.headers
-        if answer.is_known_to(given.get(b"if-none-match", b"")):
-            status, body, headers = 304, b"", answer.caching
-        elif b"gzip" in given.get(b"accept-encoding", b"") and len(body) >= 1000:
-            body, headers = answer.zipped
-        name = request_id(given.get(b"x-request-id"))
-        headers = [(b"x-cache", found.encode()), (b"x-request-id", name.encode()), *headers]
+        request_headers = dict(scope["headers"])
+        status, body, headers = 200, cached.body, cached.headers
+        if cached.matches_etag(request_headers.get(b"if-none-match", b"")):
+            status, body, headers = 304, b"", cached.cache_headers
+        elif b"gzip" in request_headers.get(b"accept-encoding", b"") and len(body) >= 1000:
+            body, headers = cached.gzipped
+        name = request_id(request_headers.get(b"x-request-id"))
+        headers = [(b"x-cache", cache_status.encode()), (b"x-request-id", name.encode()), *headers]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         log_request(name, "GET", scope["raw_path"], status, started)
 
 
+async def look_up(scope: Scope) -> tuple[CachedResponse | None, CacheStatus]:
+    """A detail from any tier; None if it is no detail, or if the endpoint has to answer."""
+    detail = DETAIL.fullmatch(url(scope))
+    if detail is None or bypasses_cache(scope):
+        return None, "miss"
+    try:
+        cached, status = await details.get(int(detail[1]))
+    except Exception as error:
+        scope["lookup_error"] = error  # the endpoint raises it: handlers there make the response
+        return None, "miss"
+    memory.remember_url(url(scope), details.key_of(int(detail[1])))
+    return cached, status
+
+
+def bypasses_cache(scope: Scope) -> bool:
+    return any(name == b"cookie" and FRESH.encode() in value for name, value in scope["headers"])
+
+
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}
 
 
-def respond(request: Request, key: str, answer: Answer, found: Found) -> Response:
-    """The same from an endpoint, which has found out what the URL means."""
-    memory.learn(url(request.scope), key)
-    return conditional(request, answer, found)
+def respond(request: Request, key: str, cached: CachedResponse, status: CacheStatus) -> Response:
+    """For an endpoint, which knows the key of the URL: the middleware answers the next request."""
+    memory.remember_url(url(request.scope), key)
+    return conditional_response(request, cached, status)
 
 
-def conditional(request: Request, answer: Answer, found: Found) -> Response:
-    if answer.is_known_to(request.headers.get("if-none-match", "").encode("latin-1")):
-        return Response(status_code=304, headers=caching(answer, found))
-    return whole(answer, found)
+def conditional_response(request: Request, cached: CachedResponse, status: CacheStatus) -> Response:
+    if cached.matches_etag(request.headers.get("if-none-match", "").encode("latin-1")):
+        return Response(status_code=304, headers=headers_of(cached, status))
+    return full_response(cached, status)
 
 
-def wants_fresh(request: Request) -> bool:
-    return FRESH in request.cookies
+def full_response(cached: CachedResponse, status: CacheStatus) -> Response:
+    return Response(cached.body, media_type="application/json", headers=headers_of(cached, status))
 
 
-def let_see_fresh(response: Response) -> None:
-    """For as long as another instance may not have heard of the change."""
+def headers_of(cached: CachedResponse, status: CacheStatus) -> dict[str, str]:
+    headers = {name.decode(): value.decode() for name, value in cached.cache_headers}
+    return headers | {"x-cache": status}
+
+
+def set_read_your_writes_cookie(response: Response) -> None:
+    """For as long as the memory of another instance may have the old response."""
     age = math.ceil(settings.memory_seconds)
     response.set_cookie(FRESH, "1", max_age=age, httponly=True, samesite="lax")
-
-
-def whole(answer: Answer, found: Found) -> Response:
-    return Response(answer.body, media_type="application/json", headers=caching(answer, found))
-
-
-def caching(answer: Answer, found: Found) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in answer.caching} | {"x-cache": found}
 
 
 def url(scope: Scope) -> bytes:

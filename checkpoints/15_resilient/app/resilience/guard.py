@@ -6,7 +6,7 @@ import time
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.caching.middleware import at_hand
+from app.caching.middleware import is_memory_hit
 from app.logs import request_id
 from app.problems import LATE, problem
 from app.resilience.deadlines import HEADER, asked_for, within
@@ -36,7 +36,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # To refuse what is in memory would cost more than to send it.
-        if scope["type"] != "http" or scope["path"] in ALWAYS or at_hand(scope):
+        if scope["type"] != "http" or scope["path"] in ALWAYS or is_memory_hit(scope):
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
