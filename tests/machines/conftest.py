@@ -2,7 +2,15 @@
 
 import sys
 
+import pytest
+
 from stack.checkpoint import checkpoints
 
 # All checkpoints have a package `app`. These tests are about the last one's.
 sys.path.insert(0, str(checkpoints()[-1].directory))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """What runs a test that is marked `anyio`."""
+    return "asyncio"

@@ -11,8 +11,8 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi_pagination import add_pagination
 
 from app import health, orders, partners, products, reports
-from app.caching.doubts import resolve_doubts
-from app.caching.redis import keep_saying, redis
+from app.caching.in_doubt import resolve_doubts
+from app.caching.redis import redis, retry_invalidations
 from app.database import engine
 from app.logs import LogRequests, open_log
 from app.partners import open_client
@@ -23,7 +23,8 @@ from app.problems import Service, add_problem_handlers, problems
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
     gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
-        background_tasks = [asyncio.create_task(task) for task in (keep_saying(), resolve_doubts())]
+        tasks = retry_invalidations(), resolve_doubts()
+        background_tasks = [asyncio.create_task(task) for task in tasks]
         async with open_client() as client:
             yield {"client": client}
         for task in background_tasks:

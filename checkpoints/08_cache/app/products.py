@@ -10,8 +10,8 @@ from fastapi_pagination.api import create_page, resolve_params
 from pydantic import TypeAdapter
 from sqlalchemy import Executable, update
 
-from app.caching.doubts import TRANSACTION_ID, in_doubt
-from app.caching.redis import NOTHING, forget, key, read_through
+from app.caching.in_doubt import TRANSACTION_ID, in_doubt
+from app.caching.redis import NEGATIVE_ENTRY, invalidate, key, read_through
 from app.cursors import decode_cursor, encode_cursor
 from app.database import Database, fetch_all
 from app.models import Product
@@ -43,6 +43,14 @@ async def list_products(category: Category | None = None, sort: Sort = "newest")
     return json_response(await fetch(), "miss")
 
 
+async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
+    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
+    total = await fetch_all(count_query(category is not None), values)
+    rows = await fetch_all(page_query(category is not None, sort), values)
+    items = [row._asdict() for row in rows]
+    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
+
+
 @router.get("/feed", response_model=Feed, responses=problems(422))
 async def feed_products(
     category: Category | None = None,
@@ -63,7 +71,7 @@ async def feed_products(
 async def get_product(product_id: ProductId, fields: Fields = ALL) -> Response:
     fetch = partial(fetch_detail, product_id)
     body, cache_status = await read_through(key("product", product_id), fetch)
-    if body == NOTHING:
+    if body == NEGATIVE_ENTRY:
         raise not_found("product", product_id)
     return json_response(body if fields == ALL else select_fields(body, fields), cache_status)
 
@@ -91,7 +99,7 @@ async def change_product(
         in_doubt[transaction] = changed
         raise
     finally:
-        await forget(*changed)
+        await invalidate(*changed)
     return await get_product(product_id)
 
 
@@ -124,16 +132,8 @@ def affected_page_keys(category: str) -> list[str]:
 async def fetch_detail(product_id: int) -> bytes:
     rows = await fetch_all(DETAIL_BY_ID, {"id": product_id})
     if not rows:
-        return NOTHING
+        return NEGATIVE_ENTRY
     return DETAIL_JSON.dump_json(DETAIL_JSON.validate_python(rows[0]._asdict()))
-
-
-async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
-    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
-    total = await fetch_all(count_query(category is not None), values)
-    rows = await fetch_all(page_query(category is not None, sort), values)
-    items = [row._asdict() for row in rows]
-    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 async def find(query: Executable, product_id: int) -> dict[str, Any]:

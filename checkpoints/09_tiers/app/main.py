@@ -11,9 +11,9 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi_pagination import add_pagination
 
 from app import health, orders, partners, products, reports
-from app.caching.doubts import resolve_doubts
-from app.caching.front import HitsFirst
-from app.caching.redis import keep_saying, redis
+from app.caching.in_doubt import resolve_doubts
+from app.caching.middleware import CacheMiddleware
+from app.caching.redis import redis, retry_invalidations
 from app.caching.tiers import listen
 from app.database import engine
 from app.logs import LogRequests, open_log
@@ -25,7 +25,7 @@ from app.problems import Service, add_problem_handlers, problems
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSession]]:
     gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
-        tasks = keep_saying(), listen(), resolve_doubts()
+        tasks = retry_invalidations(), listen(), resolve_doubts()
         background_tasks = [asyncio.create_task(task) for task in tasks]
         async with open_client() as client:
             yield {"client": client}
@@ -45,4 +45,4 @@ shop.include_router(orders.router)
 shop.include_router(reports.router)
 shop.include_router(health.router)
 add_pagination(shop)
-app = HitsFirst(shop)  # before all that a framework does for a request
+app = CacheMiddleware(shop)  # before all that a framework does for a request

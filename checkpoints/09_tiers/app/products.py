@@ -11,10 +11,17 @@ from pydantic import TypeAdapter
 from sqlalchemy import Executable, update
 
 from app.caching import tiers
-from app.caching.doubts import TRANSACTION_ID, in_doubt
-from app.caching.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
-from app.caching.memory import Answer
-from app.caching.redis import NOTHING, key
+from app.caching.in_doubt import TRANSACTION_ID, in_doubt
+from app.caching.memory import CachedResponse
+from app.caching.middleware import (
+    NOT_MODIFIED,
+    bypasses_cache,
+    conditional_response,
+    full_response,
+    respond,
+    set_read_your_writes_cookie,
+)
+from app.caching.redis import NEGATIVE_ENTRY, key
 from app.cursors import decode_cursor, encode_cursor
 from app.database import Database, fetch_all
 from app.models import Product
@@ -45,8 +52,17 @@ async def list_products(
     fetch = partial(fetch_page, category, sort, params)
     if params.page in CACHED_PAGES and params.size == CACHED_PAGE_SIZE:
         cache_key = page_key(category, sort, params.page)
-        return respond(request, cache_key, *await tiers.get(cache_key, fetch, wants_fresh(request)))
-    return conditional(request, Answer(await fetch()), "miss")
+        found = await tiers.get(cache_key, fetch, bypasses_cache(request.scope))
+        return respond(request, cache_key, *found)
+    return conditional_response(request, CachedResponse(await fetch()), "miss")
+
+
+async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
+    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
+    total = await fetch_all(count_query(category is not None), values)
+    rows = await fetch_all(page_query(category is not None, sort), values)
+    items = [row._asdict() for row in rows]
+    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 @router.get("/feed", response_model=Feed, responses=problems(422))
@@ -68,12 +84,13 @@ async def feed_products(
 @router.get("/{product_id}", response_model=Picked, responses=NOT_MODIFIED | problems(404, 422))
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
     cache_key, fetch = key("product", product_id), partial(fetch_detail, product_id)
-    answer, cache_status = await tiers.get(cache_key, fetch, wants_fresh(request))
-    if answer.body == NOTHING:
+    cached, status = await tiers.get(cache_key, fetch, bypasses_cache(request.scope))
+    if cached.body == NEGATIVE_ENTRY:
         raise not_found("product", product_id)
     if fields != ALL:
-        return conditional(request, Answer(select_fields(answer.body, fields)), cache_status)
-    return respond(request, cache_key, answer, cache_status)
+        cached = CachedResponse(select_fields(cached.body, fields))
+        return conditional_response(request, cached, status)
+    return respond(request, cache_key, cached, status)
 
 
 @router.get("/{product_id}/stock", response_model=Stock, responses=problems(404, 422))
@@ -100,9 +117,9 @@ async def change_product(
         in_doubt[transaction] = changed
         raise
     finally:
-        await tiers.forget(*changed)
-    response = whole(*await tiers.get(cache_key, partial(fetch_detail, product_id)))
-    let_see_fresh(response)
+        await tiers.invalidate(*changed)
+    response = full_response(*await tiers.get(cache_key, partial(fetch_detail, product_id)))
+    set_read_your_writes_cookie(response)
     return response
 
 
@@ -130,16 +147,8 @@ def affected_page_keys(category: str) -> list[str]:
 async def fetch_detail(product_id: int) -> bytes:
     rows = await fetch_all(DETAIL_BY_ID, {"id": product_id})
     if not rows:
-        return NOTHING
+        return NEGATIVE_ENTRY
     return DETAIL_JSON.dump_json(DETAIL_JSON.validate_python(rows[0]._asdict()))
-
-
-async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
-    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
-    total = await fetch_all(count_query(category is not None), values)
-    rows = await fetch_all(page_query(category is not None, sort), values)
-    items = [row._asdict() for row in rows]
-    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 async def find(query: Executable, product_id: int) -> dict[str, Any]:

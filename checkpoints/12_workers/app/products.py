@@ -10,10 +10,17 @@ from fastapi_pagination.api import create_page, resolve_params
 from sqlalchemy import Executable, update
 
 from app.caching import details, tiers
-from app.caching.doubts import TRANSACTION_ID, in_doubt
-from app.caching.front import NOT_MODIFIED, conditional, let_see_fresh, respond, wants_fresh, whole
-from app.caching.memory import Answer
-from app.caching.redis import NOTHING, key
+from app.caching.in_doubt import TRANSACTION_ID, in_doubt
+from app.caching.memory import CachedResponse
+from app.caching.middleware import (
+    NOT_MODIFIED,
+    bypasses_cache,
+    conditional_response,
+    full_response,
+    respond,
+    set_read_your_writes_cookie,
+)
+from app.caching.redis import NEGATIVE_ENTRY, key
 from app.cursors import decode_cursor, encode_cursor
 from app.database import Database, fetch_all
 from app.models import Product
@@ -43,8 +50,17 @@ async def list_products(
     fetch = partial(fetch_page, category, sort, params)
     if params.page in CACHED_PAGES and params.size == CACHED_PAGE_SIZE:
         cache_key = page_key(category, sort, params.page)
-        return respond(request, cache_key, *await tiers.get(cache_key, fetch, wants_fresh(request)))
-    return conditional(request, Answer(await fetch()), "miss")
+        found = await tiers.get(cache_key, fetch, bypasses_cache(request.scope))
+        return respond(request, cache_key, *found)
+    return conditional_response(request, CachedResponse(await fetch()), "miss")
+
+
+async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
+    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
+    total = await fetch_all(count_query(category is not None), values)
+    rows = await fetch_all(page_query(category is not None, sort), values)
+    items = [row._asdict() for row in rows]
+    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 @router.get("/feed", response_model=Feed, responses=problems(422))
@@ -65,14 +81,15 @@ async def feed_products(
 
 @router.get("/{product_id}", response_model=Picked, responses=NOT_MODIFIED | problems(404, 422))
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
-    if failed := request.scope.get("failed"):
+    if failed := request.scope.get("lookup_error"):
         raise failed  # asking again would not help
-    answer, cache_status = await details.get(product_id, wants_fresh(request))
-    if answer.body == NOTHING:
+    cached, status = await details.get(product_id, bypasses_cache(request.scope))
+    if cached.body == NEGATIVE_ENTRY:
         raise not_found("product", product_id)
     if fields != ALL:
-        return conditional(request, Answer(select_fields(answer.body, fields)), cache_status)
-    return respond(request, details.key_of(product_id), answer, cache_status)
+        cached = CachedResponse(select_fields(cached.body, fields))
+        return conditional_response(request, cached, status)
+    return respond(request, details.key_of(product_id), cached, status)
 
 
 @router.get("/{product_id}/stock", response_model=Stock, responses=problems(404, 422))
@@ -98,9 +115,9 @@ async def change_product(
         in_doubt[transaction] = changed
         raise
     finally:
-        await tiers.forget(*changed)
-    response = whole(*await details.get(product_id))
-    let_see_fresh(response)
+        await tiers.invalidate(*changed)
+    response = full_response(*await details.get(product_id))
+    set_read_your_writes_cookie(response)
     return response
 
 
@@ -123,14 +140,6 @@ def affected_page_keys(category: str) -> list[str]:
         for sort in get_args(Sort)
         for page in CACHED_PAGES
     ]
-
-
-async def fetch_page(category: Category | None, sort: Sort, params: Params) -> bytes:
-    values = {"category": category, "start": (params.page - 1) * params.size, "size": params.size}
-    total = await fetch_all(count_query(category is not None), values)
-    rows = await fetch_all(page_query(category is not None, sort), values)
-    items = [row._asdict() for row in rows]
-    return create_page(items, total=total[0].total, params=params).model_dump_json().encode()
 
 
 async def find(query: Executable, product_id: int) -> dict[str, Any]:

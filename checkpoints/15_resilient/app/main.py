@@ -14,9 +14,9 @@ from fastapi_pagination import add_pagination
 from app import health, orders, partners, products, reports
 from app.budget import check_budget
 from app.bugs import LogBugs
-from app.caching.doubts import resolve_doubts
-from app.caching.front import DetailsFirst
-from app.caching.redis import keep_saying, redis
+from app.caching.in_doubt import resolve_doubts
+from app.caching.middleware import CacheMiddleware
+from app.caching.redis import redis, retry_invalidations
 from app.caching.tiers import listen
 from app.database import engine
 from app.health import drain_on_sigterm
@@ -37,7 +37,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
     gc.freeze()  # what startup made stays: scanning it for garbage would block the loop
     with open_log():
         tasks = (
-            keep_saying(),
+            retry_invalidations(),
             listen(),
             resolve_doubts(),
             metrics.measure_loop_lag(),
@@ -85,4 +85,4 @@ shop.include_router(reports.router)
 shop.include_router(health.router)
 shop.include_router(metrics.router)
 add_pagination(shop)
-app = AdmissionControlMiddleware(DetailsFirst(LogBugs(shop)))  # before the framework
+app = AdmissionControlMiddleware(CacheMiddleware(LogBugs(shop)))  # before the framework

@@ -15,14 +15,14 @@ async def main() -> None:
         return answer
 
     cache.redis.execute_command = late
-    first = asyncio.create_task(cache.forget("key"))
+    first = asyncio.create_task(cache.invalidate("key"))
     await asyncio.sleep(0.1)
-    cache.silent_until = float("inf")
-    assert not await cache.forget("key")  # changed again while Redis is away
-    cache.silent_until = 0.0
+    cache.redis_disabled_until = float("inf")
+    assert not await cache.invalidate("key")  # changed again while Redis is away
+    cache.redis_disabled_until = 0.0
     answered.set()
     assert await first
-    assert [*cache.unsaid] == ["key"]
+    assert [*cache.pending_invalidations] == ["key"]
     await cache.redis.aclose()
 
 

@@ -1,11 +1,11 @@
-"""The shared cache: what was answered once is kept in Redis, for all who ask next."""
+"""The shared cache: what one request has fetched is in Redis for all that follow."""
 
 import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
 from secrets import token_bytes
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 from zlib import crc32
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -16,10 +16,10 @@ from redis.exceptions import RedisError
 from app.logs import log
 from app.settings import settings
 
-VERSION = 1  # of what is kept. Raise it with the shape of an answer: old and new code may meet.
-NOTHING = b"null"  # kept where there is no such thing, so that nobody goes and looks again
-LEASE = b"lease "  # stands where an answer will, while somebody fetches it
-LEASE_SECONDS = 5  # longer than any look at the database should take
+VERSION = 1  # of the entries. Raise it when responses change shape: old and new code may meet.
+NEGATIVE_ENTRY = b"null"  # for a product that does not exist: to ask again is then a hit, too
+LEASE = b"lease "  # stands under a key while a request fetches what belongs there
+LEASE_MS = 5_000  # longer than any statement should take
 
 redis = Redis.from_pool(
     BlockingConnectionPool.from_url(
@@ -28,89 +28,98 @@ redis = Redis.from_pool(
         timeout=settings.cache_timeout,
         socket_timeout=settings.cache_timeout,
         socket_connect_timeout=settings.cache_timeout,
-        retry=Retry(NoBackoff(), 0),  # who waits for a cache may as well ask the database
+        retry=Retry(NoBackoff(), 0),  # the database answers sooner than a second attempt
     )
 )
-silent_until = 0.0  # until then we leave a Redis that failed alone
-unsaid: dict[str, object] = {}  # what Redis must still forget, and for which change
+redis_disabled_until = 0.0  # after a failure; by the monotonic clock
+pending_invalidations: dict[str, object] = {}  # keys to delete, each with a mark of its change
+
+CacheStatus = Literal["hit", "miss"]
+Load = Callable[[], Awaitable[bytes]]
+
+
+class CacheEntry(NamedTuple):
+    """What Redis stores under a key: a checksum and the body of a response."""
+
+    raw: bytes
+
+    @classmethod
+    def make(cls, body: bytes) -> Self:
+        return cls(b"%08x %b" % (crc32(body), body))
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it is complete, and an entry at all."""
+        checksum, _, rest = self.raw.partition(b" ")
+        return checksum == b"%08x" % crc32(rest)
+
+    @property
+    def body(self) -> bytes:
+        return self.raw.split(b" ", 1)[1]
 
 
 def key(*parts: object) -> str:
     return ":".join(map(str, (settings.cache_prefix, VERSION, *parts)))
 
 
-async def read_through(
-    key: str, load: Callable[[], Awaitable[bytes]]
-) -> tuple[bytes, Literal["hit", "miss"]]:
-    """What is kept under the key; if nothing is, what `load` finds, which is kept from now on."""
-    if unsaid and not await forget():
+async def read_through(key: str, load: Load) -> tuple[bytes, CacheStatus]:
+    """Return the cached body. On a miss, load it, and cache it for the requests that follow."""
+    if pending_invalidations and not await invalidate():
         return await load(), "miss"
-    found = await ask("GET", key)
-    if found and (kept := unpack(found)) is not None:
-        return kept, "hit"
+    found = await execute_or_none("GET", key)
+    if found and (entry := CacheEntry(found)).is_valid:
+        return entry.body, "hit"
     if found is not None:
-        # A lease, or nothing of ours. It may stay no longer than a lease does.
-        await ask("PEXPIRE", key, 1000 * LEASE_SECONDS, "LT")
-    # A change between our look at the database and our SET would be overwritten by what we saw.
-    # So we leave a lease, and keep the answer only if nobody has taken the lease away.
+        # A slow request's lease, or no entry of ours. Limit its lifetime to that of a lease.
+        await execute_or_none("PEXPIRE", key, LEASE_MS, "LT")
+    # A change that is committed during the load deletes our lease: then the body may be older.
     lease = LEASE + token_bytes(8)
-    ours = found is None and await ask("SET", key, lease, "NX", "PX", 1000 * LEASE_SECONDS)
-    body = await load()
-    if ours:
-        await ask("SET", key, pack(body), "IFEQ", lease, "PX", lifetime(body))
-    return body, "miss"
-
-
-def pack(body: bytes) -> bytes:
-    """An answer with its checksum, by which we know our own again."""
-    return b"%08x %b" % (crc32(body), body)
-
-
-def unpack(found: bytes) -> bytes | None:
-    """The answer; None if it is cut off, or was never one."""
-    checksum, _, body = found.partition(b" ")
-    return body if checksum == b"%08x" % crc32(body) else None
+    leased = found is None and await execute_or_none("SET", key, lease, "NX", "PX", LEASE_MS)
+    entry = CacheEntry.make(await load())
+    if leased:
+        await execute_or_none("SET", key, entry.raw, "IFEQ", lease, "PX", lifetime(entry.body))
+    return entry.body, "miss"
 
 
 def lifetime(body: bytes) -> int:
-    """Milliseconds; no two the same, or what was kept together would expire together."""
-    seconds = settings.cache_missing if body == NOTHING else settings.cache_seconds
+    """Milliseconds. Each lifetime differs: entries made together must not expire together."""
+    seconds = settings.cache_missing if body == NEGATIVE_ENTRY else settings.cache_seconds
     return round(1000 * seconds * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
 
 
-async def forget(*keys: str) -> bool:
-    """Takes away what is not true any more. After the commit: before, it would be fetched again.
+async def invalidate(*keys: str) -> bool:
+    """Delete entries that are no longer true. After the commit: before, the old row would be read.
 
-    What cannot be said now is said before we read anything again, and as soon as it can.
+    Until Redis confirms it, the keys are pending: no entry is read before they are deleted.
     """
-    unsaid.update(dict.fromkeys(keys, object()))
-    saying = dict(unsaid)
-    if await ask("DEL", *saying) is None:
+    pending_invalidations.update(dict.fromkeys(keys, object()))
+    sent = dict(pending_invalidations)
+    if await execute_or_none("DEL", *sent) is None:
         return False
-    for key, change in saying.items():
-        if unsaid.get(key) is change:  # otherwise it has changed again meanwhile
-            del unsaid[key]
+    for key, change in sent.items():
+        if pending_invalidations.get(key) is change:  # otherwise it has changed again meanwhile
+            del pending_invalidations[key]
     return True
 
 
-async def keep_saying() -> None:
-    """Others read on in Redis: it must hear of a change once it answers, even if nobody asks us."""
+async def retry_invalidations() -> None:
+    """Other instances go on reading from Redis, even if this one gets no more requests."""
     while True:
         await asyncio.sleep(settings.cache_timeout)
-        if unsaid:
-            await forget()
+        if pending_invalidations:
+            await invalidate()
 
 
-async def ask(*command: Any) -> Any:
+async def execute_or_none(*command: Any) -> Any:
     """Redis's answer, or None if there is none: a cache that fails is a cache that is empty."""
-    global silent_until
-    if time.monotonic() < silent_until:
+    global redis_disabled_until
+    if time.monotonic() < redis_disabled_until:
         return None
     try:
         return await redis.execute_command(*command)
     except RedisError as error:
         if str(error).startswith("WRONGTYPE"):
-            return b""  # what is there is no text, so it is not ours; Redis itself is well
-        silent_until = time.monotonic() + settings.cache_pause
+            return b""  # the key has no text, so it is no entry; Redis itself works
+        redis_disabled_until = time.monotonic() + settings.cache_pause
         log.warning("no cache", error=type(error).__name__)
         return None

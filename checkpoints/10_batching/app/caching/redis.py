@@ -1,4 +1,4 @@
-"""The second tier: what one instance has fetched is kept in Redis, for all of them."""
+"""The second tier: what one instance has fetched is in Redis for all of them."""
 
 import asyncio
 import itertools
@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from secrets import token_bytes
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from zlib import crc32
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -14,16 +14,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.batches import Batch
+from app.data_loader import DataLoader
 from app.logs import log
 from app.settings import settings
 
-VERSION = 2  # of what is kept. Raise it with the shape of an answer: old and new code may meet.
-NOTHING = b"null"  # kept where there is no such thing, so that nobody goes and looks again
-LEASE = b"lease "  # stands where an answer will, while somebody fetches it
-LEASE_SECONDS = 5  # longer than any look at the database should take
-LONGEST = 1_000_000  # bytes; what is longer is none of ours, and need not travel
-CHANGES = f"{settings.cache_prefix}:changes"  # where all instances listen
+VERSION = 2  # of the entries. Raise it when responses change shape: old and new code may meet.
+NEGATIVE_ENTRY = b"null"  # for a product that does not exist: to ask again is then a hit, too
+LEASE = b"lease "  # stands under a key while a request fetches what belongs there
+LEASE_MS = 5_000  # longer than any statement should take
+MAX_ENTRY_BYTES = 1_000_000  # a longer value is no entry of ours, and need not travel
+INVALIDATION_CHANNEL = f"{settings.cache_prefix}:changes"  # all instances subscribe to it
 
 redis = Redis.from_pool(
     BlockingConnectionPool.from_url(
@@ -32,74 +32,114 @@ redis = Redis.from_pool(
         timeout=settings.cache_timeout,
         socket_timeout=settings.cache_timeout,
         socket_connect_timeout=settings.cache_timeout,
-        retry=Retry(NoBackoff(), 0),  # who waits for a cache may as well ask the database
+        retry=Retry(NoBackoff(), 0),  # the database answers sooner than a second attempt
     )
 )
-silent_until = 0.0  # until then we leave a Redis that failed alone
-unsaid: dict[str, object] = {}  # what Redis must still forget, and for which change
+redis_disabled_until = 0.0  # after a failure; by the monotonic clock
+pending_invalidations: dict[str, object] = {}  # keys to delete, each with a mark of its change
 
+CacheStatus = Literal["hit", "miss", "bypass"]
 Load = Callable[[], Awaitable[bytes]]
 
 
-class Kept(NamedTuple):
-    """What Redis has under a key: a checksum, the time until which it is fresh, and the answer."""
+class CacheEntry(NamedTuple):
+    """What Redis stores under a key: a checksum, the soft expiry, and the body of a response."""
 
     raw: bytes
 
     @classmethod
-    def until(cls, seconds: float, body: bytes) -> Self:
-        rest = b"%.3f %b" % (seconds, body)
+    def make(cls, body: bytes, seconds: float) -> Self:
+        rest = b"%.3f %b" % (time.time() + seconds, body)
         return cls(b"%08x %b" % (crc32(rest), rest))
 
     @property
-    def is_ours(self) -> bool:
-        """Whether all of it is there, as one of us has written it."""
+    def is_valid(self) -> bool:
+        """Whether it is complete, and an entry at all."""
         checksum, _, rest = self.raw.partition(b" ")
         return checksum == b"%08x" % crc32(rest)
 
     @property
-    def fresh_until(self) -> float:
+    def expires_at(self) -> float:
         return float(self.raw.split(b" ", 2)[1])
+
+    @property
+    def is_stale(self) -> bool:
+        return time.time() > self.expires_at
 
     @property
     def body(self) -> bytes:
         return self.raw.split(b" ", 2)[2]
 
-    @property
-    def stale(self) -> bool:
-        return time.time() > self.fresh_until
+
+class Lease(NamedTuple):
+    token: bytes  # stands under a key that had no entry, until we fill it
+
+
+Lookup = CacheEntry | Lease | Literal["busy", "unavailable"]
 
 
 def key(*parts: object) -> str:
     return ":".join(map(str, (settings.cache_prefix, VERSION, *parts)))
 
 
-async def read_through(key: str, load: Load) -> tuple[Kept, bool]:
-    """What is kept under the key, or what `load` finds; and whether it was kept.
-
-    Of all instances that miss it, one fetches it. The others wait for what that one finds.
-    """
-    if unsaid and not await forget():
-        return fresh(await load()), False
-    patience = time.monotonic() + settings.cache_patience
-    found, lease = await take.ask(key)
-    while found and found.startswith(LEASE) and time.monotonic() < patience:
+async def read_through(key: str, load: Load) -> tuple[CacheEntry, CacheStatus]:
+    """Return the cached entry. On a miss, one instance loads it, and the others wait for that."""
+    if pending_invalidations and not await invalidate():
+        return make_entry(await load()), "miss"
+    deadline = time.monotonic() + settings.cache_patience
+    lookup = await get_or_lease(key)
+    while lookup == "busy" and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
-        found, lease = await take.ask(key)
-    if found and Kept(found).is_ours:
-        return Kept(found), True
-    if found is not None:
-        # A slow instance's lease, or nothing of ours. It may stay no longer than a lease does.
-        await ask("PEXPIRE", key, 1000 * LEASE_SECONDS, "LT")
-    kept = fresh(await load())
-    if found is None:
-        await put(key, kept, lease)
-    return kept, False
+        lookup = await get_or_lease(key)
+    match lookup:
+        case CacheEntry():
+            return lookup, "hit"
+        case Lease(token):
+            entry = make_entry(await load())
+            await compare_and_set(key, token, entry)
+            return entry, "miss"
+    # A slow instance's lease, or no entry of ours. Limit its lifetime to that of a lease.
+    await execute_or_none("PEXPIRE", key, LEASE_MS, "LT")
+    return make_entry(await load()), "miss"
 
 
-# Both are scripts, which nobody else's command can come between: one round trip for a whole batch.
+async def get_or_lease(key: str) -> Lookup:
+    """Return the entry. On a miss, leave a lease."""
+    return await lookups.load(key)
 
-TAKE = """
+
+def parse(found: bytes) -> Lookup:
+    if found.startswith(LEASE):
+        return "busy"
+    entry = CacheEntry(found)
+    return entry if entry.is_valid else "unavailable"
+
+
+async def refresh_entry(key: str, stale: CacheEntry, load: Load) -> CacheEntry | None:
+    """Replace a stale entry. None if another instance does so, or if it has been invalidated."""
+    # Extend its expiry by compare-and-set. Only the instance that succeeds loads a new one.
+    extended = CacheEntry.make(stale.body, LEASE_MS / 1000)
+    if not await execute_or_none("SET", key, extended.raw, "IFEQ", stale.raw, "KEEPTTL"):
+        return None
+    entry = make_entry(await load())
+    return entry if await compare_and_set(key, extended.raw, entry) else None
+
+
+async def compare_and_set(key: str, expected: bytes, entry: CacheEntry) -> bool:
+    """Store an entry if the key still has what we left there. Otherwise it was invalidated."""
+    ttl = round(1000 * (entry.expires_at - time.time() + settings.cache_stale))
+    return await writes.load((key, expected, entry.raw, ttl))
+
+
+def make_entry(body: bytes) -> CacheEntry:
+    """Each lifetime differs: entries made together must not expire together."""
+    seconds = settings.cache_missing if body == NEGATIVE_ENTRY else settings.cache_seconds
+    return CacheEntry.make(body, seconds * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
+
+
+# Redis runs a script without any other command in between: one round trip for a whole batch.
+
+GET_OR_LEASE = """
 local found = redis.call('MGET', unpack(KEYS))
 for i, key in ipairs(KEYS) do
     if not found[i] then redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
@@ -108,95 +148,73 @@ end
 return found
 """
 
-PUT = """
+COMPARE_AND_SET = """
 local done = {}
 for i, key in ipairs(KEYS) do
-    local over, new, lifetime = unpack(ARGV, 3 * i - 2, 3 * i)
-    done[i] = redis.call('SET', key, new, 'IFEQ', over, 'PX', lifetime) and 1 or 0
+    local expected, new, lifetime = unpack(ARGV, 3 * i - 2, 3 * i)
+    done[i] = redis.call('SET', key, new, 'IFEQ', expected, 'PX', lifetime) and 1 or 0
 end
 return done
 """
 
 
-async def take_many(keys: list[str]) -> list[tuple[bytes | None, bytes]]:
-    """What there is under each key, or None: then our lease is there from now on."""
-    lease = LEASE + token_bytes(8)
-    limits = 1000 * LEASE_SECONDS, LONGEST
-    found = await ask("EVAL", TAKE, len(keys), *keys, lease, *limits)
-    # No answer is not the same as nothing there. Redis may have heard us, or may do so later: then
-    # the lease is no proof that nothing has changed since we looked at the database.
-    return [(one, lease) for one in found or [b""] * len(keys)]
+async def get_or_lease_many(keys: list[str]) -> list[Lookup]:
+    token = LEASE + token_bytes(8)
+    limits = LEASE_MS, MAX_ENTRY_BYTES
+    found = await execute_or_none("EVAL", GET_OR_LEASE, len(keys), *keys, token, *limits)
+    if not found:
+        # No leases: Redis may yet run the script, and by then our rows may be older than a change.
+        return ["unavailable"] * len(keys)
+    return [Lease(token) if value is None else parse(value) for value in found]
 
 
-async def put_many(puts: list[tuple[str, bytes, bytes, int]]) -> list[bool]:
-    """Keeps each under its key for so many milliseconds, if what it takes the place of is there."""
-    keys = [key for key, *_ in puts]
-    values = itertools.chain.from_iterable(values for _, *values in puts)
-    done = await ask("EVAL", PUT, len(keys), *keys, *values)
+async def compare_and_set_many(writes: list[tuple[str, bytes, bytes, int]]) -> list[bool]:
+    """For each: the key, what must be there, what takes its place, and for how many ms."""
+    keys = [key for key, *_ in writes]
+    values = itertools.chain.from_iterable(values for _, *values in writes)
+    done = await execute_or_none("EVAL", COMPARE_AND_SET, len(keys), *keys, *values)
     return [bool(one) for one in done or [0] * len(keys)]
 
 
-take, put_one = Batch(take_many), Batch(put_many)
+lookups: DataLoader[str, Lookup] = DataLoader(get_or_lease_many)
+writes = DataLoader(compare_and_set_many)
 
 
-async def refresh(key: str, old: Kept, load: Load) -> Kept | None:
-    """What takes the place of a stale answer; None if somebody else sees to it, or it is gone."""
-    # The old one is called fresh for a moment. Who succeeds in that is the one who fetches.
-    claimed = Kept.until(time.time() + LEASE_SECONDS, old.body)
-    if not await ask("SET", key, claimed.raw, "IFEQ", old.raw, "KEEPTTL"):
-        return None
-    kept = fresh(await load())
-    return kept if await put(key, kept, claimed.raw) else None
+async def invalidate(*keys: str) -> bool:
+    """Delete entries that are no longer true. After the commit: before, the old row would be read.
 
-
-async def put(key: str, kept: Kept, over: bytes) -> bool:
-    """Keeps an answer, unless what we left in its place has been taken away: then it is old."""
-    # Once for each key: what was kept together would otherwise expire together.
-    seconds = kept.fresh_until - time.time() + settings.cache_stale
-    return await put_one.ask((key, over, kept.raw, round(1000 * seconds)))
-
-
-def fresh(body: bytes) -> Kept:
-    seconds = settings.cache_missing if body == NOTHING else settings.cache_seconds
-    seconds *= random.uniform(0.9, 1.1)  # noqa: S311 - or all would expire together; no secret
-    return Kept.until(time.time() + seconds, body)
-
-
-async def forget(*keys: str) -> bool:
-    """Takes away what is not true any more. After the commit: before, it would be fetched again.
-
-    What cannot be said now is said before we read anything again, and as soon as it can.
+    Until Redis confirms it, the keys are pending: no entry is read before they are deleted.
     """
-    unsaid.update(dict.fromkeys(keys, object()))
-    saying = dict(unsaid)
-    if await ask("DEL", *saying) is None:
+    pending_invalidations.update(dict.fromkeys(keys, object()))
+    sent = dict(pending_invalidations)
+    if await execute_or_none("DEL", *sent) is None:
         return False
-    if await ask("PUBLISH", CHANGES, " ".join(saying)) is None:
+    if await execute_or_none("PUBLISH", INVALIDATION_CHANNEL, " ".join(sent)) is None:
         return False
-    for key, change in saying.items():
-        if unsaid.get(key) is change:  # otherwise it has changed again meanwhile
-            del unsaid[key]
+    for key, change in sent.items():
+        if pending_invalidations.get(key) is change:  # otherwise it has changed again meanwhile
+            del pending_invalidations[key]
     return True
 
 
-async def keep_saying() -> None:
-    """Others read on in Redis: it must hear of a change once it answers, even if nobody asks us."""
+async def retry_invalidations() -> None:
+    """Other instances go on reading from Redis, even if this one gets no more requests."""
     while True:
         await asyncio.sleep(settings.cache_timeout)
-        if unsaid:
-            await forget()
+        if pending_invalidations:
+            await invalidate()
 
 
-async def ask(*command: Any) -> Any:
+async def execute_or_none(*command: Any) -> Any:
     """Redis's answer, or None if there is none: a cache that fails is a cache that is empty."""
-    global silent_until
-    if time.monotonic() < silent_until:
+    global redis_disabled_until
+    if time.monotonic() < redis_disabled_until:
         return None
     try:
         return await redis.execute_command(*command)
     except RedisError as error:
         if str(error).startswith("WRONGTYPE"):
-            return b""  # what is there is no text, so it is not ours; Redis itself is well
-        silent_until = time.monotonic() + settings.cache_pause
+            return b""  # the key has no text, so it is no entry; Redis itself works
+        redis_disabled_until = time.monotonic() + settings.cache_pause
         log.warning("no cache", error=type(error).__name__)
         return None

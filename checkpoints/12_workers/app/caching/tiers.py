@@ -1,86 +1,111 @@
-"""Memory over Redis over the database: each answers what it can, and asks the next at most once."""
+"""Memory over Redis over the database: a tier that has no answer asks the next, at most once."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Literal
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
-from app.caching import redis as cache
-from app.caching.memory import Answer, memory
-from app.caching.redis import Kept, Load
+from app.caching.memory import CachedResponse, memory
+from app.caching.redis import (
+    INVALIDATION_CHANNEL,
+    CacheEntry,
+    CacheStatus,
+    Load,
+    invalidate as invalidate_redis,
+    read_through,
+    redis,
+    refresh_entry,
+)
 from app.logs import log
 from app.settings import settings
 
-Found = Literal["hit", "miss", "bypass"]
+Value = TypeVar("Value")
 
-flights: dict[str, asyncio.Task[tuple[Answer, Found]]] = {}  # who comes meanwhile, joins
+
+class SingleFlight(Generic[Value]):
+    """Concurrent calls for the same key share one task."""
+
+    def __init__(self) -> None:
+        self.flights: dict[str, asyncio.Task[Value]] = {}
+
+    async def run(self, key: str, fetch: Callable[[], Coroutine[Any, Any, Value]]) -> Value:
+        if key not in self.flights:
+            self.flights[key] = flight = asyncio.create_task(fetch())
+            flight.add_done_callback(partial(self.remove, key))
+        # A waiter that is cancelled must not cancel the fetch of the others.
+        return await asyncio.shield(self.flights[key])
+
+    def remove(self, key: str, flight: asyncio.Task[Value]) -> None:
+        if self.flights.get(key) is flight:
+            del self.flights[key]
+
+    def is_current(self, key: str) -> bool:
+        """For the task itself: whether the key still has it, or was invalidated meanwhile."""
+        return self.flights.get(key) is asyncio.current_task()
+
+
+single_flight: SingleFlight[tuple[CachedResponse, CacheStatus]] = SingleFlight()
 refreshes: set[asyncio.Task[None]] = set()
 
 
-async def get(key: str, load: Load, fresh: bool = False) -> tuple[Answer, Found]:
-    """The answer under a key, and whether any tier had it; a fresh one if nothing else will do."""
-    if fresh:
-        return Answer(await load()), "bypass"
-    if answer := memory.get(key):
-        return answer, "hit"
-    if key not in flights:
-        flights[key] = asyncio.create_task(fly(key, load))
-    # Whoever goes away must not take down those who joined.
-    return await asyncio.shield(flights[key])
+async def get(key: str, load: Load, bypass: bool = False) -> tuple[CachedResponse, CacheStatus]:
+    """Return the response, and whether any tier had it. `bypass` asks the database in any case."""
+    if bypass:
+        return CachedResponse(await load()), "bypass"
+    if response := memory.get(key):
+        return response, "hit"
+    return await single_flight.run(key, partial(fetch, key, load))
 
 
-async def fly(key: str, load: Load) -> tuple[Answer, Found]:
-    ours = asyncio.current_task()
+async def fetch(key: str, load: Load) -> tuple[CachedResponse, CacheStatus]:
+    entry, status = await read_through(key, load)
+    response = CachedResponse(entry.body)
+    if single_flight.is_current(key):
+        memory.put(key, response)
+        if entry.is_stale:
+            refreshes.add(task := asyncio.create_task(refresh(key, entry, response, load)))
+            task.add_done_callback(refreshes.discard)
+    return response, status
+
+
+async def refresh(key: str, stale: CacheEntry, sent: CachedResponse, load: Load) -> None:
+    """In the background: requests get the stale response meanwhile."""
     try:
-        kept, hit = await cache.read_through(key, load)
-        answer = Answer(kept.body)
-        if flights.get(key) is ours:  # otherwise it was forgotten while we fetched it
-            memory.put(key, answer)
-            if kept.stale:
-                refreshes.add(task := asyncio.create_task(refresh(key, kept, answer, load)))
-                task.add_done_callback(refreshes.discard)
-        return answer, "hit" if hit else "miss"
-    finally:
-        if flights.get(key) is ours:
-            del flights[key]
-
-
-async def refresh(key: str, kept: Kept, stale: Answer, load: Load) -> None:
-    """Nobody waits for this: meanwhile they get the stale answer."""
-    try:
-        new = await cache.refresh(key, kept, load)
+        entry = await refresh_entry(key, stale, load)
     except Exception as error:
         log.warning("no refresh", error=type(error).__name__)
         return
-    if new and memory.answers.get(key) is stale:  # otherwise it was forgotten meanwhile
-        memory.put(key, Answer(new.body))
+    if entry and memory.responses.get(key) is sent:  # otherwise it was invalidated meanwhile
+        memory.put(key, CachedResponse(entry.body))
 
 
-async def forget(*keys: str) -> None:
-    """Takes answers out of all tiers and all instances. After the commit, never before."""
+async def invalidate(*keys: str) -> None:
+    """Remove responses from all tiers of all instances. After the commit, never before."""
     try:
-        await cache.forget(*keys)
+        await invalidate_redis(*keys)
     finally:
-        forget_here(*keys)
+        invalidate_local(*keys)
 
 
-def forget_here(*keys: str) -> None:
+def invalidate_local(*keys: str) -> None:
     for key in keys:
         memory.drop(key)
-        flights.pop(key, None)  # it may have seen the database before the change
+        single_flight.flights.pop(key, None)  # it may have seen the database before the change
 
 
 async def listen() -> None:
-    """Forgets what other instances have changed. A message that is lost costs `memory_seconds`."""
+    """Invalidate what other instances change. A lost message costs up to `memory_seconds`."""
     while True:
         with suppress(RedisError):
-            async with cache.redis.pubsub() as channel:
-                await channel.subscribe(cache.CHANGES)
+            async with redis.pubsub() as channel:
+                await channel.subscribe(INVALIDATION_CHANNEL)
                 async for message in channel.listen():
                     if message["type"] == "subscribe":
-                        memory.clear()  # what was said before, we have not heard
-                        flights.clear()
+                        memory.clear()  # earlier messages have not reached us
+                        single_flight.flights.clear()
                     else:
-                        forget_here(*message["data"].decode(errors="replace").split())
+                        invalidate_local(*message["data"].decode(errors="replace").split())
         await asyncio.sleep(settings.cache_pause)

@@ -1,4 +1,4 @@
-"""The first tier: what this process has answered a moment ago, ready to be sent again."""
+"""The first tier: responses in this process's memory, ready to be sent again."""
 
 import gzip
 import hashlib
@@ -10,7 +10,7 @@ from app.settings import settings
 
 Headers = list[tuple[bytes, bytes]]
 
-# Meant for the proxy. It tells browsers something else: to keep an answer, but ask each time.
+# For the proxy. It tells browsers to keep a response too, but to ask for it each time.
 CACHE_CONTROL = b", ".join(
     [
         b"public, max-age=0",
@@ -20,27 +20,27 @@ CACHE_CONTROL = b", ".join(
     ]
 )
 
-ROOM_FOR_A_KEY = 1_000  # bytes that an answer takes besides its body, roughly
-LONGEST_SPELLING = 200
+ENTRY_OVERHEAD = 1_000  # bytes that a response takes besides its body, roughly
+MAX_URL_BYTES = 200
 
 
-class Answer:
-    """A body with the headers it is sent with. Never change one: somebody may be sending it."""
+class CachedResponse:
+    """A body with its headers. Never change one: another request may be sending it."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        # Weak, since the same tag stands for the body and for its compressed form.
-        self.tag = b'W/"%b"' % hashlib.blake2b(body, digest_size=8).hexdigest().encode()
-        self.until = time.monotonic() + settings.memory_seconds
-        self.caching: Headers = [
-            (b"etag", self.tag),
+        # Weak, since the plain and the compressed form have the same one.
+        self.etag = b'W/"%b"' % hashlib.blake2b(body, digest_size=8).hexdigest().encode()
+        self.expires_at = time.monotonic() + settings.memory_seconds
+        self.cache_headers: Headers = [
+            (b"etag", self.etag),
             (b"cache-control", CACHE_CONTROL),
             (b"vary", b"Accept-Encoding"),
         ]
         self.headers = self._headers(body)
 
     @cached_property
-    def zipped(self) -> tuple[bytes, Headers]:
+    def gzipped(self) -> tuple[bytes, Headers]:
         """Compressed once, however often it is sent."""
         body = gzip.compress(self.body, 1)
         return body, [*self._headers(body), (b"content-encoding", b"gzip")]
@@ -49,65 +49,62 @@ class Answer:
         return [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
-            *self.caching,
+            *self.cache_headers,
         ]
 
     @property
     def size(self) -> int:
-        return 2 * len(self.body) + ROOM_FOR_A_KEY
+        return 2 * len(self.body) + ENTRY_OVERHEAD
 
-    def is_known_to(self, if_none_match: bytes) -> bool:
-        """Whether the caller already has it, by what it says in If-None-Match."""
-        return self.tag[2:] in if_none_match or if_none_match == b"*"
+    def matches_etag(self, if_none_match: bytes) -> bool:
+        """Whether the client has it already, by its If-None-Match."""
+        return self.etag[2:] in if_none_match or if_none_match == b"*"
 
 
-class Memory:
-    """Answers by their keys, the least recently used one first. It has a size, and they an age."""
+class MemoryCache:
+    """LRU cache, bounded in bytes. Each response also expires."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self.size = 0
-        self.answers: OrderedDict[str, Answer] = OrderedDict()
-        self.spellings: OrderedDict[bytes, str] = OrderedDict()
+        self.responses: OrderedDict[str, CachedResponse] = OrderedDict()
+        self.keys_by_url: OrderedDict[bytes, str] = OrderedDict()
 
-    def get(self, key: str) -> Answer | None:
-        answer = self.answers.get(key)
-        if answer is None:
+    def get(self, key: str) -> CachedResponse | None:
+        response = self.responses.get(key)
+        if response is None or response.expires_at < time.monotonic():
             return None
-        if answer.until < time.monotonic():
-            self.drop(key)
-            return None
-        self.answers.move_to_end(key)
-        return answer
+        self.responses.move_to_end(key)
+        return response
 
-    def put(self, key: str, answer: Answer) -> None:
+    def put(self, key: str, response: CachedResponse) -> None:
         self.drop(key)
-        self.answers[key] = answer
-        self.size += answer.size
-        while self.size > self.limit:
-            self.size -= self.answers.popitem(last=False)[1].size
+        self.responses[key] = response
+        self.size += response.size
+        while self.size > self.max_bytes:
+            self.size -= self.responses.popitem(last=False)[1].size
 
     def drop(self, key: str) -> None:
-        if answer := self.answers.pop(key, None):
-            self.size -= answer.size
+        if response := self.responses.pop(key, None):
+            self.size -= response.size
 
     def clear(self) -> None:
-        self.answers.clear()
+        self.responses.clear()
         self.size = 0
 
-    # A URL can be spelled in many ways. The endpoint knows which key it means; next time nobody
-    # has to ask it. Keys are made of what was validated, so no spelling has an answer of its own.
+    # Many URLs mean the same key. An endpoint validates a URL and finds its key. Remembered here,
+    # the URL finds the response without the endpoint, and none has a response of its own.
 
-    def spelled(self, url: bytes) -> Answer | None:
-        key = self.spellings.get(url)
+    def get_by_url(self, url: bytes) -> CachedResponse | None:
+        key = self.keys_by_url.get(url)
         return self.get(key) if key else None
 
-    def learn(self, url: bytes, key: str) -> None:
-        if len(url) > LONGEST_SPELLING:
+    def remember_url(self, url: bytes, key: str) -> None:
+        if len(url) > MAX_URL_BYTES:
             return
-        if len(self.spellings) >= settings.memory_spellings:
-            self.spellings.popitem(last=False)  # the oldest; if it is used, it is back
-        self.spellings[url] = key
+        if len(self.keys_by_url) >= settings.memory_spellings:
+            self.keys_by_url.popitem(last=False)  # the oldest; its next request remembers it again
+        self.keys_by_url[url] = key
 
 
-memory = Memory(settings.memory_bytes)
+memory = MemoryCache(settings.memory_bytes)

@@ -6,7 +6,7 @@ import time
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.caching.front import at_hand
+from app.caching.middleware import is_memory_hit
 from app.logs import request_id
 from app.problems import DEADLINE_EXCEEDED, problem
 from app.resilience.deadlines import deadline, requested_timeout
@@ -36,7 +36,7 @@ class AdmissionControlMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # To refuse a memory hit would cost more than to send it.
-        if scope["type"] != "http" or scope["path"] in ALWAYS_ADMITTED or at_hand(scope):
+        if scope["type"] != "http" or scope["path"] in ALWAYS_ADMITTED or is_memory_hit(scope):
             await self.app(scope, receive, send)
         else:
             await Responder(self.app, scope, receive, send).respond()

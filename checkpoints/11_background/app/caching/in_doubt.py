@@ -4,12 +4,12 @@ import asyncio
 
 from sqlalchemy import Text, cast, func, text
 
-from app.caching.tiers import forget
+from app.caching.tiers import invalidate
 from app.database import read_engine
 from app.logs import log
 
-INTERVAL = 1.0  # seconds between two looks at what has ended
-PATIENCE = 5.0  # seconds for a look; a connection that does not move must not stop the next one
+INTERVAL = 1.0  # seconds between two queries
+TIMEOUT = 5.0  # seconds for a query; a connection that hangs must not stop the next one
 
 # PostgreSQL's name for a transaction. It is never used again, and outlives connection and restart.
 TRANSACTION_ID = cast(func.pg_current_xact_id(), Text)
@@ -20,13 +20,13 @@ ENDED = text("""
     WHERE pg_xact_status(CAST(id AS xid8)) IS DISTINCT FROM 'in progress'
 """)
 
-in_doubt: dict[str | None, tuple[str, ...]] = {}  # for each, the keys that it made untrue
+in_doubt: dict[str | None, tuple[str, ...]] = {}  # the keys that each transaction changes
 
 
 async def resolve_doubts() -> None:
     """Invalidate again once a transaction has ended: until then, readers cache the old row again.
 
-    One statement asks for all of them. However it fails, the next look may succeed.
+    One statement asks for all of them. However it fails, the next one may succeed.
     """
     while True:
         await asyncio.sleep(INTERVAL)
@@ -38,7 +38,7 @@ async def resolve_doubts() -> None:
 
 
 async def invalidate_ended() -> None:
-    async with asyncio.timeout(PATIENCE), read_engine.connect() as connection:
+    async with asyncio.timeout(TIMEOUT), read_engine.connect() as connection:
         ended = (await connection.scalars(ENDED, {"ids": [*in_doubt]})).all()
     if ended:
-        await forget(*{key for id in ended for key in in_doubt.pop(id)})
+        await invalidate(*{key for id in ended for key in in_doubt.pop(id)})

@@ -1,0 +1,59 @@
+"""DataLoader: all keys asked for in one turn of the event loop become one batch."""
+
+import asyncio
+
+import pytest
+from app.data_loader import DataLoader
+
+pytestmark = pytest.mark.anyio
+
+
+class Squares:
+    """Loads squares of numbers. It remembers which were asked for together."""
+
+    def __init__(self, limit: int = 256) -> None:
+        self.batches: list[list[int]] = []
+        self.loader = DataLoader(self.load_many, limit)
+
+    async def load_many(self, numbers: list[int]) -> list[int | Exception]:
+        self.batches.append(numbers)
+        if 0 in numbers:
+            raise OSError("gone")
+        return [n * n if n > 0 else ValueError(n) for n in numbers]
+
+    async def load(self, *numbers: int) -> list[int | BaseException]:
+        return await asyncio.gather(*map(self.loader.load, numbers), return_exceptions=True)
+
+
+async def test_keys_asked_for_at_once_become_one_batch() -> None:
+    squares = Squares()
+    assert await squares.load(3, 1, 2) == [9, 1, 4]
+    assert await squares.load(1) == [1], "a lone key does not wait for others"
+    assert squares.batches == [[3, 1, 2], [1]]
+
+
+async def test_a_batch_has_a_limit() -> None:
+    squares = Squares(limit=2)
+    assert await squares.load(1, 2, 3) == [1, 4, 9]
+    assert squares.batches == [[1, 2], [3]]
+
+
+async def test_an_exception_in_place_of_a_value_is_for_that_key_alone() -> None:
+    squares = Squares()
+    good = asyncio.create_task(squares.loader.load(1))
+    with pytest.raises(ValueError, match="-2"):
+        await squares.loader.load(-2)
+    assert (await good, squares.batches) == (1, [[-2, 1]])
+
+
+async def test_a_failed_batch_fails_for_all_its_keys() -> None:
+    assert [str(outcome) for outcome in await Squares().load(0, 1)] == ["gone", "gone"]
+
+
+async def test_the_key_of_a_cancelled_caller_is_not_loaded() -> None:
+    squares = Squares()
+    gone, stays = (asyncio.create_task(squares.loader.load(number)) for number in (1, 2))
+    await asyncio.sleep(0)  # both have asked, and the batch is about to be sent
+    gone.cancel()
+    assert await stays == 4
+    assert squares.batches == [[2]]
