@@ -53,7 +53,11 @@ def _package_directory(name: str) -> Path:
 
 
 class Claim(Section):
-    """A statement that an exact counter proves or refutes."""
+    """A statement that an exact counter proves or refutes.
+
+    `surge.count.counters` has the counters, and says what `worker`, `burst`, `partners` and `log`
+    do to a run.
+    """
 
     name: str
     workload: str
@@ -62,16 +66,22 @@ class Claim(Section):
     at_least: float | None = None
     equals: float | None = None
     because: str
+    """The heading that explains it: `chapters/05-async.md#heading`."""
     requests: int = 100
     connections: int = 10
+    """How many clients send the requests."""
     burst: bool = False
     partners: dict[str, float | bool] = {}
+    """Settings of the partner stub."""
     max_connections: int = 100
+    """How many PostgreSQL allows."""
     instances: int | None = None
+    """In place of the checkpoint's own number."""
     worker: bool = False
     log: Literal["kept", "stalled"] = "kept"
     size: Size = "full"
     environment: dict[str, str] = {}
+    """Added to the service's."""
 
     @property
     def expected(self) -> str:
@@ -95,6 +105,7 @@ class Prediction(Section):
     question: str
     unit: str
     truth: str
+    """A claim's counter, or what a climb measures: `list.sql.statements`, `offers.ratio`, `offers.p99`."""
     because: str
 
 
@@ -116,7 +127,9 @@ class Checkpoint(Section):
     title: str
     change: str
     touches: list[str]
+    """The files that differ from the step below, in the order in which to read them."""
     shows: list[str]
+    """The workloads on which a climb measures the step against the one below."""
     serve: Serve
     patience: dict[str, str] = {}
     claims: list[Claim] = Field(default=[], alias="claim")

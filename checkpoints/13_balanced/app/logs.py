@@ -26,18 +26,18 @@ VALID_ID = re.compile(rb"[\w.:-]{1,64}")
 WRITE_INTERVAL = 0.05  # seconds between two writes
 RUN_ID, request_numbers = token_hex(8), itertools.count()
 
-RequestRecord = tuple[float, str, str, bytes, int, float]  # the writer renders it
+RequestLine = tuple[float, str, str, bytes, int, float]  # the writer renders it
 
 
 class LogQueue:
     """Takes lines without waiting. A line that does not fit is dropped and counted."""
 
     def __init__(self) -> None:
-        self.lines: deque[bytes | RequestRecord] = deque()
+        self.lines: deque[bytes | RequestLine] = deque()
         self.refused = 0
         self.lost = 0  # on the disk; a counter of its own, for the writer's thread
 
-    def put(self, line: bytes | RequestRecord) -> None:
+    def put(self, line: bytes | RequestLine) -> None:
         if len(self.lines) < settings.log_queue:
             self.lines.append(line)
         else:
@@ -79,7 +79,7 @@ class Writer(threading.Thread):
 log_queue = LogQueue()
 
 
-def render_all(lines: list[bytes | RequestRecord]) -> bytearray:
+def render_all(lines: list[bytes | RequestLine]) -> bytearray:
     """Append line by line: each result of orjson takes 4 kB, so a list of a thousand takes 4 MB."""
     data = bytearray()
     for line in lines:
@@ -87,7 +87,7 @@ def render_all(lines: list[bytes | RequestRecord]) -> bytearray:
     return data
 
 
-def render(line: bytes | RequestRecord) -> bytes:
+def render(line: bytes | RequestLine) -> bytes:
     if isinstance(line, bytes):
         return line
     at, name, method, path, status, seconds = line

@@ -28,8 +28,7 @@ class DataLoader(Generic[Key, Value]):
     ) -> None:
         self.load_many = load_many
         self.limit = limit
-        self.waiting: list[tuple[Key, asyncio.Future[Value]]] = []
-        self.spans: list[Span] = []
+        self.waiting: list[tuple[Key, asyncio.Future[Value], Span | None]] = []
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def load(self, key: Key) -> Value:
@@ -37,30 +36,26 @@ class DataLoader(Generic[Key, Value]):
         if not self.waiting:
             loop.call_soon(self.send)  # after all tasks that are about to run in this turn
         future: asyncio.Future[Value] = loop.create_future()
-        self.waiting.append((key, future))
-        if span := tracing.current_span():
-            self.spans.append(span)
+        self.waiting.append((key, future, tracing.current_span()))
         return await future
 
     def send(self) -> None:
         waiting, self.waiting = self.waiting, []
-        spans, self.spans = self.spans, []
         for start in range(0, len(waiting), self.limit):
-            task = asyncio.create_task(self.load_batch(waiting[start : start + self.limit], spans))
+            task = asyncio.create_task(self.load_batch(waiting[start : start + self.limit]))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def load_batch(
-        self, batch: list[tuple[Key, asyncio.Future[Value]]], spans: list[Span]
-    ) -> None:
-        batch = [(key, future) for key, future in batch if not future.done()]
+    async def load_batch(self, batch: list[tuple[Key, asyncio.Future[Value], Span | None]]) -> None:
+        batch = [one for one in batch if not one[1].done()]
         if not batch:
             return  # all callers were cancelled
-        futures = [future for _, future in batch]
+        futures = [future for _, future, _ in batch]
+        spans = [span for _, _, span in batch if span]
         try:
             with tracing.batch_span(spans, f"{self.load_many.__name__} ({len(batch)})"):
                 async with deadline(settings.request_seconds):
-                    values = await self.load_many([key for key, _ in batch])
+                    values = await self.load_many([key for key, _, _ in batch])
         except Exception as error:
             for future in futures:
                 if not future.done():  # it is, if its caller was cancelled

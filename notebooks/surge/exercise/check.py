@@ -1,4 +1,7 @@
-"""An exercise: a starter to change, a check that says what to read, and hints one at a time."""
+"""An exercise: a starter to change, a check that says what to read, and hints one at a time.
+
+`tests/contract` compares the answers, `stack.checkpoint.Claim.holds` what was counted.
+"""
 
 import json
 import time

@@ -53,6 +53,6 @@ def _asked(reports: Result) -> str:
 
 
 def _reports_made(shop: Shop) -> int:
-    """How many reports there are."""
+    """How many reports are done."""
     [[done]] = shop.sql("SELECT count(*) FROM reports WHERE status = 'done'")
     return int(done)

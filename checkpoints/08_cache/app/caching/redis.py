@@ -28,7 +28,7 @@ redis = Redis.from_pool(
         timeout=settings.cache_timeout,
         socket_timeout=settings.cache_timeout,
         socket_connect_timeout=settings.cache_timeout,
-        retry=Retry(NoBackoff(), 0),  # the database answers sooner than a second attempt
+        retry=Retry(NoBackoff(), 0),  # asking the database is quicker than asking Redis again
     )
 )
 redis_disabled_until = 0.0  # after a failure; by the monotonic clock
@@ -88,7 +88,7 @@ def lifetime(body: bytes) -> int:
 
 
 async def invalidate(*keys: str) -> bool:
-    """Delete entries that are no longer true. After the commit: before, the old row would be read.
+    """Delete entries after the commit. Before it, a reader could cache the old row once more.
 
     Until Redis confirms it, the keys are pending: no entry is read before they are deleted.
     """
@@ -103,7 +103,7 @@ async def invalidate(*keys: str) -> bool:
 
 
 async def retry_invalidations() -> None:
-    """Other instances go on reading from Redis, even if this one gets no more requests."""
+    """Do not wait for the next request: other instances still read the entries in Redis."""
     while True:
         await asyncio.sleep(settings.cache_timeout)
         if pending_invalidations:

@@ -72,7 +72,7 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have 
 
 
 def respond(request: Request, key: str, cached: CachedResponse, status: CacheStatus) -> Response:
-    """For an endpoint, which knows the key of the URL: the middleware answers the next request."""
+    """Remember the URL's key, so that the middleware answers the next request for it."""
     memory.remember_url(url(request.scope), key)
     return conditional_response(request, cached, status)
 
@@ -93,7 +93,7 @@ def headers_of(cached: CachedResponse, status: CacheStatus) -> dict[str, str]:
 
 
 def set_read_your_writes_cookie(response: Response) -> None:
-    """For as long as the memory of another instance may have the old response."""
+    """It lasts as long as the memory of another instance may have the old response."""
     age = math.ceil(settings.memory_seconds)
     response.set_cookie(FRESH, "1", max_age=age, httponly=True, samesite="lax")
 

@@ -44,7 +44,7 @@ async def run_worker(client: aiohttp.ClientSession) -> None:
             )
             return
         except ConnectorException as error:  # the connection was cut while a job was fetched
-            # Restart under a new worker id. The new worker requeues the old one's stalled jobs.
+            # Restart under a new worker id. `run_rescuer` requeues the old one's stalled jobs.
             log.warning("begins anew", error=repr(error))
             await asyncio.sleep(1)
 

@@ -33,7 +33,7 @@ redis = Redis.from_pool(
         timeout=settings.cache_timeout,
         socket_timeout=settings.cache_timeout,
         socket_connect_timeout=settings.cache_timeout,
-        retry=Retry(NoBackoff(), 0),  # the database answers sooner than a second attempt
+        retry=Retry(NoBackoff(), 0),  # asking the database is quicker than asking Redis again
     )
 )
 redis_disabled_until = 0.0  # after a failure; by the monotonic clock
@@ -99,7 +99,7 @@ async def read_through(key: str, load: Load) -> tuple[CacheEntry, CacheStatus]:
             entry = make_entry(await load())
             await compare_and_set(key, token, entry)
             return entry, "miss"
-    # A slow instance's lease, or no entry of ours. Limit its lifetime to that of a lease.
+    # A lease that takes too long, or no entry of ours. Limit its lifetime to that of a lease.
     await execute_or_none("PEXPIRE", key, LEASE_MS, "LT")
     return make_entry(await load()), "miss"
 
@@ -138,7 +138,7 @@ def make_entry(body: bytes) -> CacheEntry:
     return CacheEntry.make(body, seconds * random.uniform(0.9, 1.1))  # noqa: S311 - no secret
 
 
-# Redis runs a script without any other command in between: one round trip for a whole batch.
+# A script is atomic, and takes one round trip for a whole batch.
 
 GET_OR_LEASE = """
 local found = redis.call('MGET', unpack(KEYS))
@@ -164,7 +164,7 @@ async def get_or_lease_many(keys: list[str]) -> list[Lookup]:
     limits = LEASE_MS, MAX_ENTRY_BYTES
     found = await execute_or_none("EVAL", GET_OR_LEASE, len(keys), *keys, token, *limits)
     if not found:
-        # No leases: Redis may yet run the script, and by then our rows may be older than a change.
+        # No lease: if Redis still runs the script later, our rows may be outdated by then.
         return ["unavailable"] * len(keys)
     return [Lease(token) if value is None else parse(value) for value in found]
 
@@ -182,7 +182,7 @@ writes = DataLoader(compare_and_set_many)
 
 
 async def invalidate(*keys: str) -> bool:
-    """Delete entries that are no longer true. After the commit: before, the old row would be read.
+    """Delete entries after the commit. Before it, a reader could cache the old row once more.
 
     Until Redis confirms it, the keys are pending: no entry is read before they are deleted.
     """
@@ -199,7 +199,7 @@ async def invalidate(*keys: str) -> bool:
 
 
 async def retry_invalidations() -> None:
-    """Other instances go on reading from Redis, even if this one gets no more requests."""
+    """Do not wait for the next request: other instances still read the entries in Redis."""
     while True:
         await asyncio.sleep(settings.cache_timeout)
         if pending_invalidations:

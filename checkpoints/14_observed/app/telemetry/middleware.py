@@ -14,17 +14,17 @@ from app.telemetry import metrics, tracing
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of a request before its answer is."""
+    """What is known of a request before its response."""
 
     scope: Scope
     request_id: str
     traceparent: bytes
     started: float
-    has_span: bool = True  # made while it was worked on, if sampled; a hit from memory has none
+    has_span: bool = True  # if sampled; a memory hit has none yet
 
 
 class TelemetryMiddleware:
-    """The middleware as plain ASGI: no task, no queue and no request object for each answer."""
+    """Plain ASGI: no task, stream or request object for each response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -66,10 +66,10 @@ def observe_request(request: RequestRecord, route: str, status: int) -> None:
     parent, has_span = request.traceparent, request.has_span
     sampled, trace_id = tracing.is_sampled(parent), tracing.trace_id_of(parent)
     if not sampled and (status >= 500 or seconds > settings.trace_slow):
-        sampled, has_span = True, False  # too late for the whole story, but not for its outline
+        sampled, has_span = True, False  # too late for spans of its parts, not for its own
     if sampled and not has_span:
         tracing.record_request(parent, f"{method} {route}", seconds, status)
     log_queue.put((time.time(), request.request_id, trace_id, method, path, status, seconds))
-    # An exemplar: of all that this bar of the histogram counts, one that you can look at.
+    # An exemplar: one traced request of those that this bucket of the histogram counts.
     exemplar = {"trace_id": trace_id} if sampled else None
     metrics.request_series(method, route, status).observe(seconds, exemplar)

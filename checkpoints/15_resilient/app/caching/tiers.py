@@ -53,7 +53,7 @@ class SingleFlight(Generic[Value]):
                 flight.cancel()  # the last waiter has gone; no effect if it is done
 
     def is_current(self, key: str) -> bool:
-        """For the task itself: whether the key still has it, or was invalidated meanwhile."""
+        """Whether the current task still is the one for this key: an invalidation removes it."""
         return self.flights.get(key) is asyncio.current_task()
 
 
@@ -62,7 +62,7 @@ refreshes: set[asyncio.Task[None]] = set()
 
 
 async def get(key: str, load: Load, bypass: bool = False) -> tuple[CachedResponse, CacheStatus]:
-    """Return the response, and whether any tier had it. `bypass` asks the database in any case."""
+    """Return the response, and whether a cache had it. `bypass` asks the database in any case."""
     if bypass:
         metrics.bypassed.inc()
         return CachedResponse(await load()), "bypass"
@@ -119,14 +119,14 @@ def invalidate_local(*keys: str) -> None:
 
 
 async def listen() -> None:
-    """Invalidate what other instances change. A lost message costs up to `memory_seconds`."""
+    """Drop what other instances invalidate. A lost message leaves memory stale until it expires."""
     while True:
         with suppress(RedisError):
             async with redis.pubsub() as channel:
                 await channel.subscribe(INVALIDATION_CHANNEL)
                 async for message in channel.listen():
                     if message["type"] == "subscribe":
-                        memory.clear()  # earlier messages have not reached us
+                        memory.clear()  # messages sent before are lost
                         single_flight.flights.clear()
                     else:
                         invalidate_local(*message["data"].decode(errors="replace").split())

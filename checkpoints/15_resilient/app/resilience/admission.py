@@ -25,10 +25,10 @@ STOPPING = problem(
 
 
 class AdmissionControlMiddleware:
-    """The outermost middleware.
+    """Refuses requests above the limit, and gives the others a deadline. It has to be outermost.
 
-    uvicorn has a limit, too (`--limit-concurrency`). It counts connections, also those that wait
-    for nothing, turns health checks away, and has to be guessed beforehand.
+    uvicorn has a limit, too (`--limit-concurrency`). It counts connections, idle ones as well,
+    turns health checks away, and has to be guessed beforehand.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -43,7 +43,7 @@ class AdmissionControlMiddleware:
 
 
 class Responder:
-    """Answers one request: the app's answer, or a refusal as long as that has not begun."""
+    """Sends the app's answer to one request, or a refusal if no answer has begun."""
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self.app, self.scope, self.receive, self.send = app, scope, receive, send
@@ -53,7 +53,7 @@ class Responder:
     async def respond(self) -> None:
         seconds = requested_timeout(dict(self.scope["headers"]))
         if seconds <= 0:
-            await self.refuse(timed_out("hurry"), should_trace=False)
+            await self.refuse(timeout_response("hurry"), should_trace=False)
         elif limit.try_acquire():
             try:
                 await self.serve(seconds)
@@ -61,38 +61,40 @@ class Responder:
                 limit.release()
         else:
             metrics.shed.labels("limit").inc()
-            # Traces of the many that are turned away would show nothing, and cost more than that.
+            # A trace of each refusal would show nothing, and cost more than the refusal.
             await self.refuse(OVERLOADED, should_trace=False)
 
     async def serve(self, seconds: float) -> None:
         try:
             async with deadline(seconds):
                 await self.app(self.scope, self.receive, self.send_answer)
-        except TimeoutError:
-            if seconds < settings.request_seconds:  # the client's own wish
-                await self.refuse(timed_out("hurry"), should_trace=False)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if self.answer_started:
+                return  # too late to refuse: uvicorn hangs up if the answer is not complete
+            if isinstance(error, asyncio.CancelledError):  # uvicorn ends, and has waited enough
+                await self.refuse(STOPPING)
+            elif seconds < settings.request_seconds:  # the client's own wish
+                await self.refuse(timeout_response("hurry"), should_trace=False)
             else:
-                await self.refuse(timed_out("deadline"))
-        except asyncio.CancelledError:  # uvicorn ends, and has waited long enough
-            await self.refuse(STOPPING)
+                await self.refuse(timeout_response("deadline"))
 
     async def send_answer(self, message: Message) -> None:
         self.answer_started = True
         await self.send(message)
 
     async def refuse(self, refusal: Response, should_trace: bool = True) -> None:
-        if self.answer_started:
-            return  # uvicorn hangs up if the answer is not complete, and only then
-        given = dict(self.scope["headers"])
-        name, status = request_id(given.get(b"x-request-id")), refusal.status_code
+        request_headers, status = dict(self.scope["headers"]), refusal.status_code
+        # Its log lines, if there are any, already have an id.
+        name = self.scope.get("state", {}).get("request_id")
+        name = name or request_id(request_headers.get(b"x-request-id"))
         headers = [(b"x-request-id", name.encode()), *refusal.raw_headers]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": refusal.body})
-        parent = tracing.ensure_traceparent(self.scope, given)
+        parent = tracing.ensure_traceparent(self.scope, request_headers)
         request = RequestRecord(self.scope, name, parent, self.started, should_trace=should_trace)
         observe_request(request, route_of(self.scope), status)
 
 
-def timed_out(reason: str) -> Response:
+def timeout_response(reason: str) -> Response:
     metrics.shed.labels(reason).inc()
     return problem(504, DEADLINE_EXCEEDED)

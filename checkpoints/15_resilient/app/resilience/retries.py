@@ -17,8 +17,8 @@ FIRST_PAUSE, LONGEST_PAUSE, JITTER = 0.05, 1.0, 0.05
 class RetryBudget:
     """A share of all calls may be retries: a token bucket.
 
-    When one in a hundred fails, each gets its retry. When all fail, retries would only multiply
-    what is too much already, and hardly any is made.
+    If one call in a hundred fails, each can be retried. If all fail, retries would multiply the
+    overload, so the budget soon runs out.
     """
 
     def __init__(self) -> None:
