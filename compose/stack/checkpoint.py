@@ -105,7 +105,7 @@ class Prediction(Section):
     question: str
     unit: str
     truth: str
-    """A claim's counter, or what a climb measures: `list.sql.statements`, `offers.ratio`, `offers.p99`."""
+    """A claim's counter, or what a climb measures, such as `offers.ratio`."""
     because: str
 
 
