@@ -42,7 +42,7 @@ def test_what_nginx_counts_as_a_failure_of_an_instance(
     hasty = TEMPLATE.read_text().replace("proxy_read_timeout 30s", "proxy_read_timeout 1s")
     (proxied.directory / TEMPLATE.name).write_text(hasty)
     for failing, shut in (("max_fails=1 fail_timeout=60s", counts), ("max_fails=0", False)):
-        monkeypatch.setattr("stack.servers.nginx.FAILING", failing)
+        monkeypatch.setattr("stack.servers.nginx.MAX_FAILS", failing)
         with (
             System(proxied, environment={"NGINX_WORKERS": "1"}) as system,
             httpx2.Client(base_url=system.url, timeout=30) as client,
