@@ -218,7 +218,7 @@ def test_a_change_is_seen_by_all_within_the_declared_time(step: Checkpoint) -> N
         other.get("/products/8")
         author.patch("/products/8", json={"price_cents": 801})
         time.sleep(bound)  # without a request, the cached answer is too old to be sent even once
-        # nginx keeps what the service had ready: if the first answer is a miss, the second is a hit.
+        # nginx keeps what the service had ready: after a miss, the second answer is a hit.
         kept = [other.get("/products/8").json()["price_cents"] for _ in range(2)]
         assert kept == [801, 801]
         for number in range(system.instances):
