@@ -52,7 +52,7 @@ async def list_products(
     fetch = partial(fetch_page, category, sort, params)
     if params.page in CACHED_PAGES and params.size == CACHED_PAGE_SIZE:
         cache_key = page_key(category, sort, params.page)
-        found = await tiers.get(cache_key, fetch, bypasses_cache(request.scope))
+        found = await tiers.get(cache_key, fetch, bypasses_cache(dict(request.scope["headers"])))
         return respond(request, cache_key, *found)
     return conditional_response(request, CachedResponse(await fetch()), "miss")
 
@@ -84,7 +84,9 @@ async def feed_products(
 @router.get("/{product_id}", response_model=Picked, responses=NOT_MODIFIED | problems(404, 422))
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
     cache_key, fetch = key("product", product_id), partial(fetch_detail, product_id)
-    cached, status = await tiers.get(cache_key, fetch, bypasses_cache(request.scope))
+    cached, status = await tiers.get(
+        cache_key, fetch, bypasses_cache(dict(request.scope["headers"]))
+    )
     if cached.body == NEGATIVE_ENTRY:
         raise not_found("product", product_id)
     if fields != ALL:

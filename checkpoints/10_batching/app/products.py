@@ -50,7 +50,7 @@ async def list_products(
     fetch = partial(fetch_page, category, sort, params)
     if params.page in CACHED_PAGES and params.size == CACHED_PAGE_SIZE:
         cache_key = page_key(category, sort, params.page)
-        found = await tiers.get(cache_key, fetch, bypasses_cache(request.scope))
+        found = await tiers.get(cache_key, fetch, bypasses_cache(dict(request.scope["headers"])))
         return respond(request, cache_key, *found)
     return conditional_response(request, CachedResponse(await fetch()), "miss")
 
@@ -83,7 +83,7 @@ async def feed_products(
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
     if failed := request.scope.get("lookup_error"):
         raise failed  # asking again would not help
-    cached, status = await details.get(product_id, bypasses_cache(request.scope))
+    cached, status = await details.get(product_id, bypasses_cache(dict(request.scope["headers"])))
     if cached.body == NEGATIVE_ENTRY:
         raise not_found("product", product_id)
     if fields != ALL:

@@ -27,11 +27,11 @@ class CacheMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        cached = None if bypasses_cache(scope) else memory.get_by_url(url(scope))
+        request_headers = dict(scope["headers"])
+        cached = None if bypasses_cache(request_headers) else memory.get_by_url(url(scope))
         if cached is None or cached.body == NEGATIVE_ENTRY:  # the endpoint makes the 404
             await self.app(scope, receive, send)
             return
-        request_headers = dict(scope["headers"])
         status, body, headers = 200, cached.body, cached.headers
         if cached.matches_etag(request_headers.get(b"if-none-match", b"")):
             status, body, headers = 304, b"", cached.cache_headers
@@ -44,8 +44,8 @@ class CacheMiddleware:
         log_request(name, "GET", scope["raw_path"], status, started)
 
 
-def bypasses_cache(scope: Scope) -> bool:
-    return FRESH.encode() in dict(scope["headers"]).get(b"cookie", b"")
+def bypasses_cache(request_headers: dict[bytes, bytes]) -> bool:
+    return FRESH.encode() in request_headers.get(b"cookie", b"")
 
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}

@@ -30,14 +30,15 @@ class CacheMiddleware:
             await self.app(scope, receive, send)
             return
         started = scope["started"] = time.perf_counter()
-        cached = None if bypasses_cache(scope) else memory.get_by_url(url(scope))
+        request_headers = dict(scope["headers"])
+        bypass = bypasses_cache(request_headers)
+        cached = None if bypass else memory.get_by_url(url(scope))
         cache_status: CacheStatus = "hit"
-        if cached is None:
+        if cached is None and not bypass:
             cached, cache_status = await look_up(scope)
         if cached is None or cached.body == NEGATIVE_ENTRY:  # the endpoint makes the 404
             await self.app(scope, receive, send)
             return
-        request_headers = dict(scope["headers"])
         status, body, headers = 200, cached.body, cached.headers
         if cached.matches_etag(request_headers.get(b"if-none-match", b"")):
             status, body, headers = 304, b"", cached.cache_headers
@@ -53,7 +54,7 @@ class CacheMiddleware:
 async def look_up(scope: Scope) -> tuple[CachedResponse | None, CacheStatus]:
     """A detail from any tier; None if it is no detail, or if the endpoint has to answer."""
     detail = DETAIL.fullmatch(url(scope))
-    if detail is None or bypasses_cache(scope):
+    if detail is None:
         return None, "miss"
     try:
         cached, status = await details.get(int(detail[1]))
@@ -64,8 +65,8 @@ async def look_up(scope: Scope) -> tuple[CachedResponse | None, CacheStatus]:
     return cached, status
 
 
-def bypasses_cache(scope: Scope) -> bool:
-    return FRESH.encode() in dict(scope["headers"]).get(b"cookie", b"")
+def bypasses_cache(request_headers: dict[bytes, bytes]) -> bool:
+    return FRESH.encode() in request_headers.get(b"cookie", b"")
 
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}

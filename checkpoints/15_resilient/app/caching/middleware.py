@@ -38,10 +38,11 @@ class CacheMiddleware:
         if scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
-        cached = None if bypasses_cache(scope) else memory.get_by_url(url(scope))
+        bypass = bypasses_cache(request_headers)
+        cached = None if bypass else memory.get_by_url(url(scope))
         cache_status: CacheStatus = "hit"
         has_span = cached is None  # a look into memory has none
-        if cached is None:
+        if cached is None and not bypass:
             cached, cache_status = await look_up(scope, parent)
         if cached is None or cached.body == NEGATIVE_ENTRY:  # the endpoint makes the 404
             await self.app(scope, receive, send)
@@ -64,7 +65,7 @@ class CacheMiddleware:
 async def look_up(scope: Scope, parent: bytes) -> tuple[CachedResponse | None, CacheStatus]:
     """A detail from any tier; None if it is no detail, or if the endpoint has to answer."""
     detail = DETAIL.fullmatch(url(scope))
-    if detail is None or bypasses_cache(scope):
+    if detail is None:
         return None, "miss"
     try:
         with tracing.resume_trace(parent, f"GET {ONE}"), metrics.active.track_inprogress():
@@ -76,18 +77,18 @@ async def look_up(scope: Scope, parent: bytes) -> tuple[CachedResponse | None, C
     return cached, status
 
 
-def bypasses_cache(scope: Scope) -> bool:
-    return FRESH.encode() in dict(scope["headers"]).get(b"cookie", b"")
+def bypasses_cache(request_headers: dict[bytes, bytes]) -> bool:
+    return FRESH.encode() in request_headers.get(b"cookie", b"")
 
 
 def is_memory_hit(scope: Scope) -> bool:
     """Whether the response is sent from memory, at next to no cost."""
-    if scope["method"] != "GET" or bypasses_cache(scope):
+    if scope["method"] != "GET":
         return False
     cached = memory.get_by_url(url(scope))
-    return (
-        cached is not None and cached.body != NEGATIVE_ENTRY
-    )  # the framework makes the 404, which is not cheap
+    if cached is None or cached.body == NEGATIVE_ENTRY:  # the framework makes the 404: not cheap
+        return False
+    return not bypasses_cache(dict(scope["headers"]))
 
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have it already"}}
