@@ -1,7 +1,5 @@
 """What the tests of the caches share."""
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -10,6 +8,7 @@ import psycopg
 from steps import introduced_in
 
 from stack.checkpoint import find
+from stack.processes.pause import paused
 from stack.system import System
 
 CACHED = introduced_in("cache", "tiers")
@@ -20,17 +19,9 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT gra
 """How many sessions wait for a lock that a test has taken."""
 
 
-@contextmanager
-def stopped(system: System, tier: str) -> Iterator[None]:
+def stopped(system: System, tier: str) -> AbstractContextManager[None]:
     """Freeze a tier: it still takes what it is sent, and answers when it goes on."""
-    pids = system.pids()[tier]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+    return paused(system.pids()[tier])
 
 
 def cache_stopped(system: System) -> AbstractContextManager[None]:

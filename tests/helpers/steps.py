@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stack.checkpoint import Checkpoint, checkpoints, find
+from stack.checkpoint import Checkpoint, checkpoints, find, read
 from stack.system import System
 
 LAST = checkpoints()[-1]
@@ -24,6 +24,28 @@ def introduced_in(*names: str) -> list[Checkpoint]:
     """
     steps = [find(name) for name in names]
     return steps if LAST in steps else [*steps, LAST]
+
+
+SMALL = """
+number = 99
+name = "{name}"
+title = "A service of a few lines"
+change = "none"
+touches = []
+shows = []
+[serve]
+command = ["uvicorn", "app:app"]
+{serve}
+"""
+BEHIND_NGINX = 'services = []\ninstances = 2\nproxy = "nginx"'
+
+
+def write_step(folder: Path, name: str, serve: str, **modules: str) -> Checkpoint:
+    """Write a small checkpoint to test the stack with: what it needs, and its modules."""
+    (folder / "checkpoint.toml").write_text(SMALL.format(name=name, serve=serve))
+    for module, code in modules.items():
+        (folder / f"{module}.py").write_text(code)
+    return read(folder)
 
 
 def each(steps: Sequence[Checkpoint]) -> pytest.MarkDecorator:

@@ -3,21 +3,9 @@
 from pathlib import Path
 
 import pytest
+from steps import write_step
 
-from stack.checkpoint import Checkpoint, read
-
-TOML = """
-number = 99
-name = "smallest"
-title = "The smallest service"
-change = "none"
-touches = []
-shows = []
-[serve]
-command = ["uvicorn", "app:app"]
-services = ["postgres", "redis", "partners"]
-sql = ["extra.sql"]
-"""
+from stack.checkpoint import Checkpoint
 
 APP = """
 import os
@@ -31,7 +19,6 @@ async def app(scope, receive, send):
 @pytest.fixture
 def smallest(tmp_path: Path) -> Checkpoint:
     """A checkpoint whose service answers 200 to everything."""
-    (tmp_path / "checkpoint.toml").write_text(TOML)
-    (tmp_path / "app.py").write_text(APP)
     (tmp_path / "extra.sql").write_text("CREATE TABLE extra (id integer)")
-    return read(tmp_path)
+    serve = 'services = ["postgres", "redis", "partners"]\nsql = ["extra.sql"]'
+    return write_step(tmp_path, "smallest", serve, app=APP)

@@ -9,26 +9,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from steps import write_step
 
 from stack import workers
-from stack.checkpoint import Checkpoint, read
+from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.processes.reaper import is_alive, processes_of
 from stack.system import System
 from surge.machine.waiting import wait_until
 
-TOML = """
-number = 99
-name = "jobs"
-title = "A service that is nothing but a worker"
-change = "none"
-touches = []
-shows = []
-[serve]
-command = ["uvicorn", "app:app"]
-worker = ["work"]
-services = []
-"""
 APP = """
 async def app(scope, receive, send):
     if scope["type"] == "http":
@@ -47,9 +36,7 @@ sys.exit(3)
 
 @pytest.fixture
 def step(tmp_path: Path) -> Checkpoint:
-    for name, code in (("checkpoint.toml", TOML), ("app.py", APP), ("work.py", WORK)):
-        (tmp_path / name).write_text(code)
-    return read(tmp_path)
+    return write_step(tmp_path, "jobs", 'worker = ["work"]\nservices = []', app=APP, work=WORK)
 
 
 @pytest.fixture(autouse=True)

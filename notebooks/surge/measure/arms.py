@@ -1,13 +1,12 @@
 """The two arms of a comparison, up at the same time, each with servers of its own."""
 
-import os
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from stack.processes.pause import paused
 from stack.processes.run import close_all
 from stack.system import System
 from surge.load.generator import LoadGenerator
@@ -41,17 +40,9 @@ class Arm:
         )
         return self.generator.run(plan)
 
-    @contextmanager
-    def workers_stopped(self) -> Iterator[None]:
-        """Stop this side's workers, so that their backlog takes no time from the other side."""
-        workers = self.system.pids().get("worker", [])
-        for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in workers:
-                os.kill(pid, signal.SIGCONT)
+    def workers_paused(self) -> AbstractContextManager[None]:
+        """Pause this side's workers, so that their backlog takes no time from the other side."""
+        return paused(self.system.pids().get("worker", []))
 
     def measure(self, workload: Workload, seconds: float, start: int, pair: int) -> Sample:
         """Drive this side for one slice, and read what it cost."""

@@ -67,5 +67,5 @@ class SampleSet:
         order = [(first, second), (second, first), (second, first), (first, second)]
         for place, (arm, other) in enumerate(order):
             pair = 2 * number + place // 2
-            with other.workers_stopped():
+            with other.workers_paused():
                 self.samples.append(arm.measure(self.workload, seconds, start, pair))

@@ -3,22 +3,9 @@
 from pathlib import Path
 
 import pytest
+from steps import BEHIND_NGINX, write_step
 
-from stack.checkpoint import Checkpoint, read
-
-TOML = """
-number = 99
-name = "proxied"
-title = "Two instances of the smallest service"
-change = "none"
-touches = []
-shows = []
-[serve]
-command = ["uvicorn", "app:app"]
-services = []
-instances = 2
-proxy = "nginx"
-"""
+from stack.checkpoint import Checkpoint
 
 APP = """
 import os
@@ -32,6 +19,4 @@ async def app(scope, receive, send):
 @pytest.fixture
 def proxied(tmp_path: Path) -> Checkpoint:
     """Two instances, which answer with their process ids."""
-    (tmp_path / "checkpoint.toml").write_text(TOML)
-    (tmp_path / "app.py").write_text(APP)
-    return read(tmp_path)
+    return write_step(tmp_path, "proxied", BEHIND_NGINX, app=APP)

@@ -9,25 +9,12 @@ from contextlib import contextmanager
 
 import httpx2
 import pytest
+from steps import BEHIND_NGINX, write_step
 
-from stack.checkpoint import Checkpoint, read
+from stack.checkpoint import Checkpoint
 from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine.waiting import wait_until
-
-TOML = """
-number = 99
-name = "echo"
-title = "Says what it was asked"
-change = "none"
-touches = []
-shows = []
-[serve]
-command = ["uvicorn", "app:app"]
-services = []
-instances = 2
-proxy = "nginx"
-"""
 
 APP = """
 import json
@@ -43,10 +30,7 @@ async def app(scope, receive, send):
 @pytest.fixture(scope="module")
 def echo(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Instances that answer with what they were sent."""
-    folder = tmp_path_factory.mktemp("echo")
-    (folder / "checkpoint.toml").write_text(TOML)
-    (folder / "app.py").write_text(APP)
-    return read(folder)
+    return write_step(tmp_path_factory.mktemp("echo"), "echo", BEHIND_NGINX, app=APP)
 
 
 @pytest.fixture(scope="module")

@@ -6,23 +6,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from steps import write_step
 
 from stack.checkpoint import Checkpoint, read
 from stack.system import System
 from surge.machine.waiting import wait_until
-
-TOML = """
-number = 99
-name = "traced"
-title = "A service and a worker that send a span each"
-change = "none"
-touches = []
-shows = []
-[serve]
-command = ["uvicorn", "app:app"]
-worker = ["work"]
-services = ["traces"]
-"""
 
 # Sends what it has when it is told to end, as services do.
 TELLS = """
@@ -70,10 +58,8 @@ while True:
 
 @pytest.fixture
 def traced(tmp_path: Path) -> Checkpoint:
-    (tmp_path / "checkpoint.toml").write_text(TOML)
-    for name, code in (("app.py", APP), ("work.py", WORK), ("tells.py", TELLS)):
-        (tmp_path / name).write_text(code)
-    return read(tmp_path)
+    serve = 'worker = ["work"]\nservices = ["traces"]'
+    return write_step(tmp_path, "traced", serve, app=APP, work=WORK, tells=TELLS)
 
 
 def stats(system: System) -> dict[str, int]:
@@ -118,7 +104,7 @@ def test_after_a_restart_nothing_is_left_of_earlier_traces(traced: Checkpoint) -
 
 def test_a_service_without_traces_gets_no_exporter(traced: Checkpoint) -> None:
     path = traced.directory / "checkpoint.toml"
-    path.write_text(TOML.replace('["traces"]', "[]").replace('worker = ["work"]', ""))
+    path.write_text(path.read_text().replace('["traces"]', "[]").replace('worker = ["work"]', ""))
     with System(read(traced.directory)) as system:
         told = httpx2.get(system.url).json()
         assert system.traces_url == ""
