@@ -90,9 +90,9 @@ def render_all(lines: list[bytes | RequestLine]) -> bytearray:
 def render(line: bytes | RequestLine) -> bytes:
     if isinstance(line, bytes):
         return line
-    at, name, method, path, status, seconds = line
+    at, request_id, method, path, status, seconds = line
     event = {
-        "request_id": name,
+        "request_id": request_id,
         "method": method,
         "path": path.decode("ascii"),
         "status": status,
@@ -140,16 +140,16 @@ def open_log() -> Iterator[None]:
         writer.join(settings.log_patience)
 
 
-def request_id(given: bytes | None) -> str:
+def choose_request_id(given: bytes | None) -> str:
     """Use the caller's id if it is valid, so that the logs of two services can be joined."""
     if given and VALID_ID.fullmatch(given):
         return given.decode()
     return f"{RUN_ID}{next(request_numbers):016x}"
 
 
-def log_request(name: str, method: str, path: bytes, status: int, started: float) -> None:
+def log_request(request_id: str, method: str, path: bytes, status: int, started: float) -> None:
     seconds = time.perf_counter() - started
-    log_queue.put((time.time(), name, method, path[:500], status, seconds))
+    log_queue.put((time.time(), request_id, method, path[:500], status, seconds))
 
 
 class LogRequests:
@@ -164,18 +164,18 @@ class LogRequests:
             return
         started = scope.get("started") or time.perf_counter()
         status = 500
-        name = request_id(dict(scope["headers"]).get(b"x-request-id"))
-        scope.setdefault("state", {})["request_id"] = name
+        request_id = choose_request_id(dict(scope["headers"]).get(b"x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = name
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        with bound_contextvars(request_id=name):  # on every line logged in here
+        with bound_contextvars(request_id=request_id):  # on every line logged in here
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                log_request(name, scope["method"], scope["raw_path"], status, started)
+                log_request(request_id, scope["method"], scope["raw_path"], status, started)

@@ -91,9 +91,9 @@ def render_all(lines: list[bytes | RequestLine]) -> bytearray:
 def render(line: bytes | RequestLine) -> bytes:
     if isinstance(line, bytes):
         return line
-    at, name, trace_id, method, path, status, seconds = line
+    at, request_id, trace_id, method, path, status, seconds = line
     event = {
-        "request_id": name,
+        "request_id": request_id,
         "trace_id": trace_id,
         "method": method,
         "path": path.decode("ascii"),
@@ -142,7 +142,7 @@ def open_log() -> Iterator[None]:
         writer.join(settings.log_patience)
 
 
-def request_id(given: bytes | None) -> str:
+def choose_request_id(given: bytes | None) -> str:
     """Use the caller's id if it is valid, so that the logs of two services can be joined."""
     if given and VALID_ID.fullmatch(given):
         return given.decode()

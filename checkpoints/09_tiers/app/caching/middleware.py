@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.caching.memory import CachedResponse, memory
 from app.caching.redis import NEGATIVE_ENTRY, CacheStatus
-from app.logs import log_request, request_id
+from app.logs import choose_request_id, log_request
 from app.settings import settings
 
 # The cookie of a client that has just changed a product: it must read its own write.
@@ -37,11 +37,11 @@ class CacheMiddleware:
             status, body, headers = 304, b"", cached.cache_headers
         elif b"gzip" in request_headers.get(b"accept-encoding", b"") and len(body) >= 1000:
             body, headers = cached.gzipped
-        name = request_id(request_headers.get(b"x-request-id"))
-        headers = [(b"x-cache", b"hit"), (b"x-request-id", name.encode()), *headers]
+        request_id = choose_request_id(request_headers.get(b"x-request-id"))
+        headers = [(b"x-cache", b"hit"), (b"x-request-id", request_id.encode()), *headers]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        log_request(name, "GET", scope["raw_path"], status, started)
+        log_request(request_id, "GET", scope["raw_path"], status, started)
 
 
 def bypasses_cache(request_headers: dict[bytes, bytes]) -> bool:

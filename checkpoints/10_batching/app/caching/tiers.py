@@ -8,17 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
+from app.caching import redis as shared
 from app.caching.memory import CachedResponse, memory
-from app.caching.redis import (
-    INVALIDATION_CHANNEL,
-    CacheEntry,
-    CacheStatus,
-    Load,
-    invalidate as invalidate_redis,
-    read_through,
-    redis,
-    refresh_entry,
-)
+from app.caching.redis import INVALIDATION_CHANNEL, CacheEntry, CacheStatus, Load
 from app.logs import log
 from app.settings import settings
 
@@ -61,7 +53,7 @@ async def get(key: str, load: Load, bypass: bool = False) -> tuple[CachedRespons
 
 
 async def fetch(key: str, load: Load) -> tuple[CachedResponse, CacheStatus]:
-    entry, status = await read_through(key, load)
+    entry, status = await shared.read_through(key, load)
     response = CachedResponse(entry.body)
     if single_flight.is_current(key):
         memory.put(key, response)
@@ -74,7 +66,7 @@ async def fetch(key: str, load: Load) -> tuple[CachedResponse, CacheStatus]:
 async def refresh(key: str, stale: CacheEntry, sent: CachedResponse, load: Load) -> None:
     """In the background: requests get the stale response meanwhile."""
     try:
-        entry = await refresh_entry(key, stale, load)
+        entry = await shared.refresh_entry(key, stale, load)
     except Exception as error:
         log.warning("no refresh", error=type(error).__name__)
         return
@@ -85,7 +77,7 @@ async def refresh(key: str, stale: CacheEntry, sent: CachedResponse, load: Load)
 async def invalidate(*keys: str) -> None:
     """Remove responses from all tiers of all instances. After the commit, never before."""
     try:
-        await invalidate_redis(*keys)
+        await shared.invalidate(*keys)
     finally:
         invalidate_local(*keys)
 
@@ -100,7 +92,7 @@ async def listen() -> None:
     """Drop what other instances invalidate. A lost message leaves memory stale until it expires."""
     while True:
         with suppress(RedisError):
-            async with redis.pubsub() as channel:
+            async with shared.redis.pubsub() as channel:
                 await channel.subscribe(INVALIDATION_CHANNEL)
                 async for message in channel.listen():
                     if message["type"] == "subscribe":

@@ -7,7 +7,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from app.logs import log_queue, request_id
+from app.logs import choose_request_id, log_queue
 from app.settings import settings
 from app.telemetry import metrics, tracing
 
@@ -36,20 +36,20 @@ class TelemetryMiddleware:
         started = scope.get("started") or time.perf_counter()
         status = 500
         given = dict(scope["headers"])
-        name = request_id(given.get(b"x-request-id"))
+        request_id = choose_request_id(given.get(b"x-request-id"))
         parent = tracing.ensure_traceparent(scope, given)
-        request = RequestRecord(scope, name, parent, started)
-        scope.setdefault("state", {})["request_id"] = name
+        request = RequestRecord(scope, request_id, parent, started)
+        scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = name
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        on_each_log_line = bound_contextvars(request_id=name, trace_id=tracing.trace_id_of(parent))
-        with on_each_log_line, metrics.active.track_inprogress():
+        on_each_log_line = {"request_id": request_id, "trace_id": tracing.trace_id_of(parent)}
+        with bound_contextvars(**on_each_log_line), metrics.active.track_inprogress():
             try:
                 await self.app(scope, receive, send_with_id)
             finally:

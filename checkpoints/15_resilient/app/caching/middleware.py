@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.caching import details
 from app.caching.memory import CachedResponse, memory
 from app.caching.redis import NEGATIVE_ENTRY, CacheStatus
-from app.logs import request_id
+from app.logs import choose_request_id
 from app.settings import settings
 from app.telemetry import metrics, tracing
 from app.telemetry.middleware import RequestRecord, observe_request
@@ -54,12 +54,16 @@ class CacheMiddleware:
             status, body, headers = 304, b"", cached.cache_headers
         elif b"gzip" in request_headers.get(b"accept-encoding", b"") and len(body) >= 1000:
             body, headers = cached.gzipped
-        name = request_id(request_headers.get(b"x-request-id"))
-        headers = [(b"x-cache", cache_status.encode()), (b"x-request-id", name.encode()), *headers]
+        request_id = choose_request_id(request_headers.get(b"x-request-id"))
+        headers = [
+            (b"x-cache", cache_status.encode()),
+            (b"x-request-id", request_id.encode()),
+            *headers,
+        ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         route = LIST if scope["path"] == LIST else ONE
-        observe_request(RequestRecord(scope, name, parent, started, has_span), route, status)
+        observe_request(RequestRecord(scope, request_id, parent, started, has_span), route, status)
 
 
 async def look_up(scope: Scope, parent: bytes) -> tuple[CachedResponse | None, CacheStatus]:

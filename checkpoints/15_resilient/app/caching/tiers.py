@@ -9,17 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from redis.exceptions import RedisError
 
+from app.caching import redis as shared
 from app.caching.memory import CachedResponse, memory
-from app.caching.redis import (
-    INVALIDATION_CHANNEL,
-    CacheEntry,
-    CacheStatus,
-    Load,
-    invalidate as invalidate_redis,
-    read_through,
-    redis,
-    refresh_entry,
-)
+from app.caching.redis import INVALIDATION_CHANNEL, CacheEntry, CacheStatus, Load
 from app.database import DatabaseUnavailable
 from app.logs import log
 from app.resilience.deadlines import deadline
@@ -77,7 +69,7 @@ async def get(key: str, load: Load, bypass: bool = False) -> tuple[CachedRespons
 async def fetch(key: str, load: Load) -> tuple[CachedResponse, CacheStatus]:
     try:
         async with deadline(settings.request_seconds):
-            entry, status = await read_through(key, load)
+            entry, status = await shared.read_through(key, load)
     except DatabaseUnavailable as error:
         # Until the database is back, nothing can change: an old response is better than none.
         if error.why.stale and (stale := memory.get_stale(key)):
@@ -96,7 +88,7 @@ async def refresh(key: str, stale: CacheEntry, sent: CachedResponse, load: Load)
     """In the background: requests get the stale response meanwhile."""
     try:
         async with deadline(settings.request_seconds):
-            entry = await refresh_entry(key, stale, load)
+            entry = await shared.refresh_entry(key, stale, load)
     except Exception as error:
         log.warning("no refresh", error=type(error).__name__)
         return
@@ -107,7 +99,7 @@ async def refresh(key: str, stale: CacheEntry, sent: CachedResponse, load: Load)
 async def invalidate(*keys: str) -> None:
     """Remove responses from all tiers of all instances. After the commit, never before."""
     try:
-        await invalidate_redis(*keys)
+        await shared.invalidate(*keys)
     finally:
         invalidate_local(*keys)
 
@@ -122,7 +114,7 @@ async def listen() -> None:
     """Drop what other instances invalidate. A lost message leaves memory stale until it expires."""
     while True:
         with suppress(RedisError):
-            async with redis.pubsub() as channel:
+            async with shared.redis.pubsub() as channel:
                 await channel.subscribe(INVALIDATION_CHANNEL)
                 async for message in channel.listen():
                     if message["type"] == "subscribe":

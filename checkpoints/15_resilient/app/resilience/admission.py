@@ -7,7 +7,7 @@ from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.caching.middleware import is_memory_hit
-from app.logs import request_id
+from app.logs import choose_request_id
 from app.problems import DEADLINE_EXCEEDED, problem
 from app.resilience.deadlines import deadline, requested_timeout
 from app.resilience.limit import limit
@@ -85,13 +85,15 @@ class Responder:
     async def refuse(self, refusal: Response, should_trace: bool = True) -> None:
         request_headers, status = dict(self.scope["headers"]), refusal.status_code
         # Its log lines, if there are any, already have an id.
-        name = self.scope.get("state", {}).get("request_id")
-        name = name or request_id(request_headers.get(b"x-request-id"))
-        headers = [(b"x-request-id", name.encode()), *refusal.raw_headers]
+        request_id = self.scope.get("state", {}).get("request_id")
+        request_id = request_id or choose_request_id(request_headers.get(b"x-request-id"))
+        headers = [(b"x-request-id", request_id.encode()), *refusal.raw_headers]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": refusal.body})
         parent = tracing.ensure_traceparent(self.scope, request_headers)
-        request = RequestRecord(self.scope, name, parent, self.started, should_trace=should_trace)
+        request = RequestRecord(
+            self.scope, request_id, parent, self.started, should_trace=should_trace
+        )
         observe_request(request, route_of(self.scope), status)
 
 
