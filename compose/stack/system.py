@@ -9,6 +9,7 @@ from typing import Self
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.host.account import account
+from stack.processes.pause import trees
 from stack.processes.ports import free_port, is_free
 from stack.processes.run import Run, close_all
 from stack.seed.data import Size
@@ -87,14 +88,23 @@ class System:
         return self.run.directory
 
     def pids(self) -> dict[str, list[int]]:
-        """The root processes of every tier; a tier's cost includes their children."""
-        tiers = {tier: [child.pid] for tier, child in self.backing.children.items()}
+        """The root processes of every tier; a tier's cost includes their children.
+
+        A process whose parent has ended is a root of its own, in the tier that it came from.
+        """
+        tiers = {tier: [child] for tier, child in self.backing.children.items()}
         if self.proxy:
-            tiers["proxy"] = [self.proxy.child.pid]
+            tiers["proxy"] = [self.proxy.child]
         for tier, children in (("app", self.service.children), ("worker", self.workers.children)):
             if children:
-                tiers[tier] = [child.pid for child in children]
-        return tiers
+                tiers[tier] = children
+        roots = {tier: [child.pid for child in children] for tier, children in tiers.items()}
+        tier_of = {child.name: tier for tier, children in tiers.items() for child in children}
+        known = trees(pid for pids in roots.values() for pid in pids)
+        for name, pid in self.run.orphans(known):
+            if name in tier_of:
+                roots[tier_of[name]].append(pid)
+        return roots
 
     @property
     def urls(self) -> list[str]:

@@ -6,7 +6,18 @@ from random import Random
 
 from surge.machine.machine import Machine
 from surge.measure.cost import cost
-from surge.results.rows import ClaimRow, Comparison, Contract, Interval, Ratios, Row, Sample, Sides
+from surge.results.rows import (
+    Account,
+    ClaimRow,
+    Comparison,
+    Contract,
+    Interval,
+    OpenSample,
+    Ratios,
+    Row,
+    Sample,
+    Sides,
+)
 from surge.results.stats import decide
 
 MACHINE = Machine(
@@ -54,9 +65,12 @@ def comparison(
     rejected: str | None = None,
     at_least: bool = False,
     connections: int = 16,
+    idle: float = 0.2,
 ) -> Comparison:
     """A comparison whose pairs lie around the truth given."""
     rand = Random(f"{a}{b}{workload}")
+    parts = {"tiers": 1 - idle - 0.32, "client": 0.3, "paused": 0.0, "foreign": 0.01}
+    account = Account(**parts, idle=idle, unexplained=0.01)
 
     def noisy(value: float) -> float:
         return value * (1 + 0.12 * (rand.random() - 0.5))
@@ -74,9 +88,23 @@ def comparison(
             tiers={tier: noisy(spent) for tier, spent in truth[2].items()},
             client_share=0.04,
             foreign_share=0.01,
+            account=account,
         )
         for start in range(3)
         for pair in range(4)
+        for side, truth in (("a", before), ("b", after))
+    ]
+    open_samples = [
+        OpenSample(
+            start=start,
+            side=side,
+            rate=before[0] / 2,
+            requests=100,
+            errors={},
+            p50_ms=noisy(truth[1] / 10),
+            p99_ms=noisy(truth[1] / 2),
+        )
+        for start in range(3)
         for side, truth in (("a", before), ("b", after))
     ]
     spent = [cost(side[2]) for side in (before, after)]
@@ -98,6 +126,9 @@ def comparison(
         throughput=Sides(a=before[0], b=after[0]),
         p99_ms=Sides(a=before[1], b=after[1]),
         samples=samples,
+        p50_ms=Sides(a=before[1] / 10, b=after[1] / 10),
+        p50_ratio=p99,
+        open_samples=open_samples,
     )
 
 

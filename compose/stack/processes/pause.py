@@ -2,17 +2,40 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psutil
+
+
+def trees(roots: Iterable[int]) -> list[int]:
+    """Processes and all their descendants, each root before its own."""
+    found: list[int] = []
+    for root in roots:
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(root).children(recursive=True)
+            found += [root, *(child.pid for child in children)]
+    return found
 
 
 @contextmanager
-def paused(pids: Sequence[int]) -> Iterator[None]:
-    """Freeze processes: they still take what they are sent, and answer when they go on."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+def paused(roots: Sequence[int]) -> Iterator[None]:
+    """Freeze processes and their descendants.
+
+    They still take what they are sent, and answer when they go on.
+    """
+    frozen: list[int] = []
     try:
+        # A process that is not frozen yet may start another.
+        while new := [pid for pid in trees(roots) if pid not in frozen]:
+            frozen += new
+            _send(new, signal.SIGSTOP)
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        _send(frozen, signal.SIGCONT)
+
+
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.kill(pid, number)

@@ -21,6 +21,8 @@ import psutil
 
 RUN_VARIABLE = "SURGE_RUN"
 """The environment variable that names the run a process belongs to."""
+SERVER_VARIABLE = "SURGE_SERVER"
+"""The environment variable that names the server of the run that it belongs to."""
 
 ESCALATION = {signal.SIGTERM: 0.5, signal.SIGINT: 4.5, signal.SIGKILL: 5.0}
 """Signals in the order in which they are sent, and seconds to wait after each. On SIGTERM our
@@ -66,6 +68,7 @@ def terminate(processes: list[psutil.Process]) -> None:
         for process in processes:
             with suppress(psutil.Error):
                 process.send_signal(signal_number)
+                process.send_signal(signal.SIGCONT)  # one that is paused obeys when it goes on
         deadline = time.monotonic() + seconds
         while processes and time.monotonic() < deadline:
             time.sleep(0.02)

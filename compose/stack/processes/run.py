@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -22,7 +22,7 @@ import psutil
 from stack.errors import StackError
 from stack.host.account import Account
 from stack.processes import forks
-from stack.processes.reaper import RUN_VARIABLE
+from stack.processes.reaper import RUN_VARIABLE, SERVER_VARIABLE, processes_of
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -148,7 +148,7 @@ class Run:
             process = subprocess.Popen(
                 command,
                 cwd=directory or self.directory,
-                env={**os.environ, **(environment or {}), RUN_VARIABLE: self.id},
+                env={**os.environ, **(environment or {}), **self._marks(name)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -179,13 +179,25 @@ class Run:
         # Python reads its own settings only when it starts, so a fork would ignore them.
         if forks.active and not any(name.startswith("PYTHON") for name in environment):
             log = self.directory / f"{name}.log"
-            full = {**os.environ, **environment, RUN_VARIABLE: self.id}
+            full = {**os.environ, **environment, **self._marks(name)}
             with self._must_be_open():
                 log.touch()
                 process = forks.active.start(arguments, full, directory or self.directory, log)
             return Child(name, process, log)
         module = [sys.executable, "-m", *arguments]
         return self.start(name, module, environment=environment, directory=directory)
+
+    def orphans(self, known: Collection[int]) -> list[tuple[str, int]]:
+        """Processes of the run that are not known, with the name of the server each belongs to.
+
+        Their parent has ended, or has let go of them: they are in no tree of ours any more.
+        """
+        found = []
+        for process in processes_of(self.id):
+            with suppress(psutil.Error):  # it has ended meanwhile
+                if process.pid not in known and (name := process.environ().get(SERVER_VARIABLE)):
+                    found.append((name, process.pid))
+        return found
 
     def close(self) -> None:
         """End the children and remove the folder."""
@@ -199,6 +211,10 @@ class Run:
         with self._start_lock:
             self._is_over = True
         self._reaper.stdin.close()
+
+    def _marks(self, server: str) -> dict[str, str]:
+        """Environment variables by which the run's processes are found again."""
+        return {RUN_VARIABLE: self.id, SERVER_VARIABLE: server}
 
     @contextmanager
     def _must_be_open(self) -> Iterator[None]:

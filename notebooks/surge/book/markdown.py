@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from surge.measure.cost import cost, shop_tiers
 from surge.results.rows import Comparison, Sides
-from surge.results.wording import number, ratio
+from surge.results.wording import number, ratio, waits_title
 
 
 def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
@@ -19,9 +19,13 @@ def comparison_table(row: Comparison) -> str:
     """A comparison, with a column for each side."""
     of, tiers = row.ratio, row.tiers
     costs = Sides(a=cost(tiers.a), b=cost(tiers.b))
-    lines = [
+    waits: list[Sequence[object]] = []
+    if row.p50_ms and row.p50_ratio:
+        waits = [[waits_title(row), *both(row.p50_ms), ratio(row.p50_ratio)]]
+    lines: list[Sequence[object]] = [
         ["requests a second", *both(row.throughput), of and ratio(of.throughput, row.at_least)],
-        ["99th percentile, ms", *both(row.p99_ms), of and ratio(of.p99)],
+        *waits,
+        ["p99 ms, fully loaded", *both(row.p99_ms), None],
         ["CPU ms a request", *both(costs), of and ratio(of.cost)],
     ]
     for tier in shop_tiers(tiers.a | tiers.b):

@@ -54,9 +54,8 @@ class Responses(Source):
         """`http.bytes` and `http.errors`."""
         result = load.result
         responses = sum(result.statuses.values())
-        unanswered = sum(n for kind, n in result.errors.items() if not kind.startswith("status"))
         not_2xx = sum(n for status, n in result.statuses.items() if status // 100 != 2)
         return {
             "http.bytes": result.body_bytes / max(responses, 1),
-            "http.errors": not_2xx + unanswered,
+            "http.errors": not_2xx + result.unanswered,
         }

@@ -28,10 +28,15 @@ class ClosedLoop(Loop):
             loop.call_later(SETTLE_SECONDS, self.signal_held, signal.SIGCONT)
         self.sent = 0
         self.busy = len(self.connections)
+        self.busy_ns = 0
         self.started_at = perf_counter_ns()
         self.ends_at = self.started_at + int((self.plan.seconds or 1e9) * SECOND)
         for connection in self.connections:
             self.on_idle(connection)
+
+    def busy_seconds(self, seconds: float) -> float:
+        """How long a connection was at work, on average."""
+        return self.busy_ns / len(self.connections) / SECOND
 
     def signal_held(self, number: signal.Signals) -> None:
         """Stop or continue the processes that the plan holds."""
@@ -46,5 +51,6 @@ class ClosedLoop(Loop):
             connection.send(self.next_request(), now)
         else:
             self.busy -= 1
+            self.busy_ns += now - self.started_at
             if not self.busy:
                 self.finished.set()

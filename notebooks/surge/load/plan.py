@@ -54,6 +54,8 @@ class Result:
 
     seconds: float
     """From the first request to the last response."""
+    busy_seconds: float
+    """How long a connection of a closed loop was at work, on average; `seconds` in an open loop."""
     statuses: dict[int, int]
     errors: dict[str, int]
     """Requests that ended badly, by kind: refused, dropped, malformed, timeout, status 500."""
@@ -77,9 +79,18 @@ class Result:
         return sum(self.errors.values())
 
     @property
+    def unanswered(self) -> int:
+        """Requests without a response."""
+        return sum(n for kind, n in self.errors.items() if not kind.startswith("status"))
+
+    @property
     def throughput(self) -> float:
-        """Good responses per second."""
-        return self.good / self.seconds
+        """Good responses per second.
+
+        In a closed loop this is connections / mean latency (Little's law). The time until the very
+        last response would not do: one slow response would hold up the count of all the others.
+        """
+        return self.good / self.busy_seconds
 
     @property
     def cpu_share(self) -> float:

@@ -1,9 +1,10 @@
 """The two arms of a comparison, up at the same time, each with servers of its own."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from stack.processes.pause import paused
@@ -13,46 +14,74 @@ from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan, Result
 from surge.load.workloads import Workload
 from surge.machine import cpu_time
-from surge.results.rows import Sample
+from surge.results.rows import Account, OpenSample, Sample
 from surge.results.stats import percentile
 
 Side = Literal["a", "b"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Arm:
     """One side of a comparison: a running system and the load generator that drives it."""
 
     side: Side
     system: System
     generator: LoadGenerator
+    statuses: Counter[int] = field(default_factory=Counter)
+    """All responses so far, by status."""
+    unanswered: int = 0
+    """Requests so far that got no response."""
 
-    def load(self, workload: Workload, seconds: float, seed: int, digest: bool = False) -> Result:
-        """Drive this side in a closed loop."""
-        plan = Plan(
-            self.system.public_urls,
-            workload.name,
-            workload.connections,
-            seconds=seconds,
-            size=self.system.size,
-            seed=seed,
-            digest=digest,
-        )
-        return self.generator.run(plan)
+    def plan(self, workload: Workload, seed: int) -> Plan:
+        """A closed loop without end, to be changed as needed."""
+        urls, size = self.system.public_urls, self.system.size
+        return Plan(urls, workload.name, workload.connections, size=size, seed=seed)
 
-    def workers_paused(self) -> AbstractContextManager[None]:
-        """Pause this side's workers, so that their backlog takes no time from the other side."""
-        return paused(self.system.pids().get("worker", []))
+    def run(self, plan: Plan) -> Result:
+        """Drive this side, and count how it answers."""
+        result = self.generator.run(plan)
+        self.statuses.update(result.statuses)
+        self.unanswered += result.unanswered
+        return result
 
-    def measure(self, workload: Workload, seconds: float, start: int, pair: int) -> Sample:
-        """Drive this side for one slice, and read what it cost."""
-        pids = {**self.system.pids(), "client": [self.generator.pid]}
-        before = cpu_time.read(pids)
-        result = self.load(workload, seconds, seed=start)
-        used = cpu_time.between(before, cpu_time.read(pids))
+    @contextmanager
+    def paused(self) -> Iterator[list[int]]:
+        """Freeze all of this side: what it still has to do takes its own time only.
+
+        Yields the roots of its processes, with its load generator.
+        """
+        roots = [pid for pids in self.system.pids().values() for pid in pids]
+        with paused(roots):
+            yield [*roots, self.generator.pid]
+
+    def measure(
+        self, workload: Workload, seconds: float, start: int, pair: int, stopped: Sequence[int]
+    ) -> Sample:
+        """Drive this side for one slice, and read what it cost and whether the other stood still.
+
+        Args:
+            workload: what to send.
+            seconds: for how long.
+            start: which start of the two sides this is.
+            pair: which pair the sample belongs to.
+            stopped: the roots of the other side's processes.
+        """
+        before = cpu_time.read(self._meters(stopped))
+        result = self.run(replace(self.plan(workload, start), seconds=seconds))
+        used = cpu_time.between(before, cpu_time.read(self._meters(stopped)))
+        tiers = dict(used.tiers)
+        paused, client = tiers.pop("paused"), tiers["client"]
         # The generator's own figure leaves out the time it takes to write its result.
-        tiers = {**used.tiers, "client": result.cpu_seconds}
+        tiers["client"] = result.cpu_seconds
         requests = max(result.good, 1)
+        account = Account(
+            tiers=(sum(used.tiers.values()) - paused - client) / used.capacity,
+            client=(client + used.ours) / used.capacity,
+            paused=paused / used.capacity,
+            foreign=used.foreign / used.capacity,
+            idle=used.idle / used.capacity,
+            unexplained=used.unexplained / used.capacity,
+        )
         return Sample(
             start=start,
             pair=pair,
@@ -64,8 +93,32 @@ class Arm:
             p99_ms=percentile(result.latencies, 99) / 1e6 if result.good else 0.0,
             tiers={tier: seconds * 1000 / requests for tier, seconds in tiers.items()},
             client_share=result.cpu_share,
-            foreign_share=used.foreign_share,
+            foreign_share=account.foreign + account.unexplained,
+            account=account,
         )
+
+    def measure_waits(
+        self, workload: Workload, rate: float, seconds: float, start: int
+    ) -> OpenSample:
+        """Send requests at a rate that this side can hold, whatever it answers."""
+        result = self.run(replace(self.plan(workload, start), rate=rate, seconds=seconds))
+        p50, p99 = (
+            percentile(result.latencies, percent) / 1e6 if result.good else 0.0
+            for percent in (50, 99)
+        )
+        return OpenSample(
+            start=start,
+            side=self.side,
+            rate=rate,
+            requests=result.good,
+            errors=result.errors,
+            p50_ms=p50,
+            p99_ms=p99,
+        )
+
+    def _meters(self, stopped: Sequence[int]) -> cpu_time.Pids:
+        """The processes to be metered: of this side by tier, and all of the other."""
+        return {**self.system.pids(), "client": [self.generator.pid], "paused": stopped}
 
 
 @contextmanager

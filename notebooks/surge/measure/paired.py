@@ -4,16 +4,20 @@ Both are started fresh and warmed up. Then short slices alternate A B B A, so th
 neighbours, caches) falls on both alike. Then everything is thrown away and started again in swapped
 order, because two identical instances can differ by 5 % for as long as they live. Each pair of
 neighbouring slices gives one ratio; `surge.results.stats` makes the median, its interval and the
-verdict from all pairs of all starts.
+verdict from all pairs of all starts. While one side is measured, all processes of the other stand
+still: what a service does after its responses takes its own time, not the other's.
 
 **Throughput decides.** In a closed loop it is connections ÷ mean latency (Little's law). Where a
 processor is the limit, that is the capacity; where waiting is, it is the speed of a response.
-Either way it is what shoppers get. Cost cannot decide: a service that sleeps is cheap. Nor can p99:
-a short slice holds few responses slower than it. Cost is the CPU time of the shop's own tiers,
-without the load generator's and without the partners', which stand for machines of other firms.
+Either way it is what shoppers get. Cost cannot decide: a service that sleeps is cheap. Nor can the
+waits of a closed loop, where whoever is slow is asked less. Each start ends with a slice of open
+loop at half of what the slower side can take: it shows a wait that a full machine hides. Cost is
+the CPU time of the shop's own tiers, without the load generator's and without the partners', which
+stand for machines of other firms.
 
-Speed counts only for the same responses: in every warm-up both sides get the same requests, and a
-GET whose body differs rejects the run.
+Speed counts only for the same work. Both sides get the same requests, before the slices and after
+them, and a body that differs rejects the run (`answers`); so do rows, stock, jobs or log lines that
+contradict what was answered (`effects`), and CPU time that nobody accounts for (`checks`).
 """
 
 import os
@@ -36,8 +40,8 @@ Progress = Callable[[str, float], None]
 """Called with a description of the current work and the part of the whole that is done."""
 
 SCHEDULES: dict[Effort, Schedule] = {
-    "quick": Schedule(max_starts=3, min_starts=2, rounds=1, slice_seconds=0.5, warmup_seconds=0.4),
-    "full": Schedule(max_starts=7, min_starts=7, rounds=3, slice_seconds=1.0, warmup_seconds=1.0),
+    "quick": Schedule(starts=3, rounds=1, slice_seconds=0.5, warmup_seconds=0.4, open_seconds=0.2),
+    "full": Schedule(starts=7, rounds=3, slice_seconds=1.0, warmup_seconds=1.0, open_seconds=1.0),
 }
 
 
@@ -104,27 +108,23 @@ def compare_many(
     schedule = setup.schedule or SCHEDULES[effort]
     sample_sets = [SampleSet(setup.workload(name)) for name in names]
     with LoadGenerator() as one, LoadGenerator() as other:
-        for start in range(schedule.max_starts):
-            may_end = start >= schedule.min_starts
-            undecided = [each for each in sample_sets if not (may_end and each.is_decided_early())]
-            if not undecided:
-                break
+        for start in range(schedule.starts):
             systems: dict[Side, System] = {
                 "a": setup.system(a, size=size),
                 "b": setup.system(b, directory, size=size),
             }
             if start % 2:
                 systems = dict(reversed(systems.items()))
-            done = start / schedule.max_starts
-            progress(f"start {start + 1} of {schedule.max_starts}", done)
+            done = start / schedule.starts
+            progress(f"start {start + 1} of {schedule.starts}", done)
             with running(systems, (one, other)) as arms:
-                for number, each in enumerate(undecided):
-                    part = number / len(undecided) / schedule.max_starts
+                for number, each in enumerate(sample_sets):
+                    part = number / len(sample_sets) / schedule.starts
                     progress(each.workload.name, done + part)
                     each.add_start(arms, schedule, start)
     suffix = f" ({os.path.relpath(directory, ROOT)})" if directory else ""
     labels = Sides(a=a.label, b=b.label + suffix)
     return [
-        compare_samples(labels, each.workload, effort, each.samples, each.differing)
+        compare_samples(labels, each.workload, effort, each.samples, each.open_samples, each.doubt)
         for each in sample_sets
     ]

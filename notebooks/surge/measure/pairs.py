@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from surge.measure.cost import cost
-from surge.results.rows import Interval, Ratios, Sample
+from surge.results.rows import Interval, OpenSample, Ratios, Sample
 from surge.results.stats import interval
 
 
@@ -30,6 +30,12 @@ def each_pair(samples: Sequence[Sample]) -> list[Pair]:
         )
         for a, b in both
     ]
+
+
+def wait_ratios(samples: Sequence[OpenSample]) -> list[float]:
+    """The ratio of the median waits of each start; above 1 means that B's is shorter."""
+    b = {sample.start: sample.p50_ms for sample in samples if sample.side == "b"}
+    return [a.p50_ms / b[a.start] for a in samples if a.side == "a"]
 
 
 def ratios(samples: Sequence[Sample]) -> Ratios:

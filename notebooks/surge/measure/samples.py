@@ -1,29 +1,33 @@
-"""The samples of one workload: how they are taken, and when there are enough of them."""
+"""The samples of one workload: how they are taken."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from surge.load.workloads import Workload
+from surge.measure.answers import FEWEST, MOST, differing, differing_after_writes
 from surge.measure.arms import Arm, Side
-from surge.results.rows import Sample
+from surge.measure.effects import Books, refusals_differ
+from surge.results.rows import OpenSample, Sample
 
-DECIDED = 1.5
-"""A difference is decided early when the worst slice of one side is so many times as fast as the
-best of the other: ten times the bias of a start, and more than all the noise that was seen."""
+MODERATE = 0.5
+"""The open loop's rate: this part of what the slower side can take."""
+AFTERWARDS = 1_000
+"""Added to the number of a start, it is the seed of the requests that are compared at its end."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How much is measured."""
 
-    max_starts: int
-    min_starts: int
-    """After so many starts, a workload that is decided early needs no more."""
+    starts: int
     rounds: int
     """ABBA rounds for each workload and start; two pairs each."""
     slice_seconds: float
     warmup_seconds: float
+    open_seconds: float
+    """An open-loop slice of each side ends a start."""
 
 
 class SampleSet:
@@ -32,34 +36,31 @@ class SampleSet:
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self.samples: list[Sample] = []
-        self.differing: str | None = None
-        """A path that the two sides have answered differently."""
+        self.open_samples: list[OpenSample] = []
+        self.doubt: str | None = None
+        """Why the two sides may not do the same work."""
 
     def add_start(self, arms: Mapping[Side, Arm], schedule: Schedule, start: int) -> None:
-        """Warm up two arms that have just started, then take their samples."""
-        self._warm_up(arms, schedule.warmup_seconds, start)
+        """Warm up two arms that have just started, take their samples, and check what they did."""
+        books = {side: Books(arm, self.workload.writes) for side, arm in arms.items()}
+        doubts = [differing(arms, self.workload, schedule.warmup_seconds, start)]
         began = time.monotonic()
         for number in range(schedule.rounds):
             self._add_round(arms, schedule.slice_seconds, start, number)
             planned = (number + 1) * 2 * len(arms) * schedule.slice_seconds
             if time.monotonic() - began > 2 * planned:  # too slow a system to need a second round
                 break
-
-    def is_decided_early(self) -> bool:
-        """Whether the worst slice of one side is plainly faster than the best of the other."""
-        a, b = (
-            [sample.throughput for sample in self.samples if sample.side == side] for side in "ab"
-        )
-        return min(b) > DECIDED * max(a) or min(a) > DECIDED * max(b)
-
-    def _warm_up(self, arms: Mapping[Side, Arm], seconds: float, start: int) -> None:
-        """Send both sides the same requests, and compare what they answer."""
-        one, other = (
-            arm.load(self.workload, seconds, start, digest=True).digests for arm in arms.values()
-        )
-        for path in one.keys() & other.keys():
-            if one[path] != other[path]:
-                self.differing = path
+        speed = min(self._speed(side, start) for side in arms)
+        self._add_open_slices(arms, MODERATE * speed, schedule.open_seconds, start)
+        seconds, seed = schedule.warmup_seconds / 2, AFTERWARDS + start
+        if self.workload.writes:
+            count = max(FEWEST, min(MOST, round(speed * seconds)))
+            doubts.append(differing_after_writes(arms, self.workload, count, seed))
+        else:
+            doubts.append(differing(arms, self.workload, seconds, seed))
+        doubts += [book.mismatch() for book in books.values()]
+        doubts.append(refusals_differ(books["a"], books["b"]))
+        self.doubt = self.doubt or next(filter(None, doubts), None)
 
     def _add_round(self, arms: Mapping[Side, Arm], seconds: float, start: int, number: int) -> None:
         """Measure A B B A; each two neighbours are a pair."""
@@ -67,5 +68,22 @@ class SampleSet:
         order = [(first, second), (second, first), (second, first), (first, second)]
         for place, (arm, other) in enumerate(order):
             pair = 2 * number + place // 2
-            with other.workers_paused():
-                self.samples.append(arm.measure(self.workload, seconds, start, pair))
+            with other.paused() as stopped:
+                self.samples.append(arm.measure(self.workload, seconds, start, pair, stopped))
+
+    def _speed(self, side: Side, start: int) -> float:
+        """The median throughput of one side in one start."""
+        mine = [sample for sample in self.samples if (sample.side, sample.start) == (side, start)]
+        return median(sample.throughput for sample in mine)
+
+    def _add_open_slices(
+        self, arms: Mapping[Side, Arm], rate: float, seconds: float, start: int
+    ) -> None:
+        """Measure the waits of both sides at the same rate."""
+        if rate * seconds < 1:  # not even one request
+            return
+        first, second = arms.values()
+        for arm, other in ((first, second), (second, first)):
+            with other.paused():
+                found = arm.measure_waits(self.workload, rate, seconds, start)
+            self.open_samples.append(found)

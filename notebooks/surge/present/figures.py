@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from surge.measure import ladder as ladders
 from surge.measure.cost import cost
 from surge.measure.ladder import Point
-from surge.measure.pairs import each_pair
+from surge.measure.pairs import each_pair, wait_ratios
 from surge.present.themes import (
     LIGHT,
     STYLE,
@@ -87,7 +87,7 @@ def alt_ladder(rows: Sequence[Row], workload: str) -> str:
         f"{len(points)} checkpoints on the workload {workload}, from {first.label} to "
         f"{last.label}. Requests a second go from {number(first.throughput)} to "
         f"{number(last.throughput)}, CPU milliseconds a request from {number(cost(first.tiers))} "
-        f"to {number(cost(last.tiers))}, the 99th percentile from {number(first.p99_ms)} to "
+        f"to {number(cost(last.tiers))}, p99 fully loaded from {number(first.p99_ms)} to "
         f"{number(last.p99_ms)} ms."
     )
 
@@ -110,7 +110,7 @@ def data_ladder(rows: Sequence[Row], workload: str) -> Table:
         ]
         for point in points
     ]
-    return [[*header, *(f"of it {tier}" for tier in tiers), "p99 ms"], *body]
+    return [[*header, *(f"of it {tier}" for tier in tiers), "p99 ms, fully loaded"], *body]
 
 
 def comparison(row: Comparison, theme: Theme = LIGHT, shape: Shape = "wide") -> Figure:
@@ -146,9 +146,9 @@ def alt_comparison(row: Comparison) -> str:
     """The comparison figure in words."""
     if row.ratio is None:
         return sentence(row) + "."
+    waits = f"Median wait at a moderate rate: {ratio(row.p50_ratio)}. " if row.p50_ratio else ""
     return (
-        f"{sentence(row)}. CPU cost: {ratio(row.ratio.cost)}. "
-        f"99th percentile: {ratio(row.ratio.p99)}. Above 1x, {row.b} is better."
+        f"{sentence(row)}. CPU cost: {ratio(row.ratio.cost)}. {waits}Above 1x, {row.b} is better."
     )
 
 
@@ -196,7 +196,8 @@ def _milliseconds(waits: LatencyHistogram, percent: float) -> str:
 
 
 def _capacity(ax: Axes, points: list[Point], theme: Theme) -> None:
-    _dots(ax, [point.throughput for point in points], [_step(point) for point in points], theme)
+    values, notes = [point.throughput for point in points], [_step(point) for point in points]
+    _dots(ax, values, notes, theme, theme.new)
     set_titles(ax, "Requests a second", "more is better →", theme)
 
 
@@ -216,15 +217,15 @@ def _costs(ax: Axes, points: list[Point], theme: Theme) -> None:
 
 
 def _waits(ax: Axes, points: list[Point], theme: Theme) -> None:
-    _dots(ax, [point.p99_ms for point in points], [""] * len(points), theme)
-    set_titles(ax, "99th percentile, ms", "← less is better", theme)
+    _dots(ax, [point.p99_ms for point in points], [""] * len(points), theme, theme.muted)
+    set_titles(ax, "p99 ms, fully loaded", "how long the queue is", theme)
 
 
-def _dots(ax: Axes, values: list[float], notes: list[str], theme: Theme) -> None:
+def _dots(ax: Axes, values: list[float], notes: list[str], theme: Theme, colour: str) -> None:
     """A dot for each row, on a logarithmic scale."""
     ax.set_xscale("log")
     ax.plot(values, range(len(values)), color=theme.muted, linewidth=1)
-    ax.plot(values, range(len(values)), "o", color=theme.new, markersize=8)
+    ax.plot(values, range(len(values)), "o", color=colour, markersize=8)
     for place, (value, note) in enumerate(zip(values, notes, strict=True)):
         label_value(ax, (value, place), f"{number(value)}{note}", theme)
     low, high = min(values) / 1.4, max(values) * 1.4
@@ -251,11 +252,13 @@ def _ratios(row: Comparison) -> list[tuple[str, list[float], Interval]]:
     if row.ratio is None:
         return []
     pairs = each_pair(row.samples)
-    return [
+    found = [
         ("throughput", [pair.throughput for pair in pairs], row.ratio.throughput),
         ("CPU cost", [pair.cost for pair in pairs], row.ratio.cost),
-        ("99th percentile", [pair.p99 for pair in pairs], row.ratio.p99),
     ]
+    if row.p50_ratio:
+        found.append(("median wait", wait_ratios(row.open_samples), row.p50_ratio))
+    return found
 
 
 def _ratio_axis(ax: Axes, values: list[float]) -> None:

@@ -15,7 +15,16 @@ from surge.measure import ladder as ladders
 from surge.measure.cost import EXTERNAL_TIERS, cost
 from surge.measure.ladder import Step
 from surge.results.rows import Comparison, Row, Tiers
-from surge.results.wording import marked, number, ratio, sentence, verdict
+from surge.results.wording import (
+    full_machine,
+    marked,
+    number,
+    ratio,
+    sentence,
+    unseen,
+    verdict,
+    waits_title,
+)
 
 WIDE = 120
 """A terminal with so many columns has room for the change beside the numbers."""
@@ -75,11 +84,14 @@ def comparison(row: Comparison) -> RenderableType:
     for name in (row.a, row.b, "ratio (95 % interval)"):
         table.add_column(name, justify="right", no_wrap=True)
     of = row.ratio
-    rps, waits, costs = row.throughput, row.p99_ms, (cost(row.tiers.a), cost(row.tiers.b))
-    ratios = [ratio(of.throughput, row.at_least), ratio(of.p99), ratio(of.cost)] if of else "---"
+    rps, tails, costs = row.throughput, row.p99_ms, (cost(row.tiers.a), cost(row.tiers.b))
+    ratios = [ratio(of.throughput, row.at_least), ratio(of.cost)] if of else "--"
     table.add_row("requests a second", number(rps.a), number(rps.b), ratios[0])
-    table.add_row("p99, ms", number(waits.a), number(waits.b), ratios[1])
-    table.add_row("CPU ms a request", *map(number, costs), ratios[2], end_section=True)
+    if row.p50_ms and row.p50_ratio:
+        waits = map(number, (row.p50_ms.a, row.p50_ms.b))
+        table.add_row(waits_title(row), *waits, ratio(row.p50_ratio))
+    table.add_row("p99 ms, fully loaded", number(tails.a), number(tails.b), "")
+    table.add_row("CPU ms a request", *map(number, costs), ratios[1], end_section=True)
     for tier in row.tiers.a | row.tiers.b:
         name = f"the {tier}, not counted" if tier in EXTERNAL_TIERS else f"  {tier}"
         spent = [number(side[tier]) if tier in side else "-" for side in (row.tiers.a, row.tiers.b)]
@@ -90,7 +102,8 @@ def comparison(row: Comparison) -> RenderableType:
         f"{row.connections} connections, {pairs} pairs in {starts} fresh starts ({row.effort}). "
         f"Above 1x, {row.b} is better."
     )
-    return Group(heading, table, Text(note, "dim"))
+    notes = filter(None, (note, unseen(row), full_machine(row)))
+    return Group(heading, table, *(Text(each, "dim") for each in notes))
 
 
 def crowd(outcome: Outcome) -> RenderableType:

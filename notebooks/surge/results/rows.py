@@ -66,6 +66,22 @@ class Sides(_Part, Generic[T]):
     b: T
 
 
+class Account(_Part):
+    """Where the machine's CPU time went during a slice, as parts of the whole; their sum is 1."""
+
+    tiers: float
+    """This side's own processes."""
+    client: float
+    """The load generator, and the process that measures."""
+    paused: float
+    """The other side, which should have stood still."""
+    foreign: float
+    """Everything else that ran, and what the machine's host took (steal)."""
+    idle: float
+    unexplained: float
+    """What no process accounts for, or with a minus what was counted twice."""
+
+
 class Sample(_Part):
     """One slice: one side under load for a moment. Two slices with the same `pair` are a pair."""
 
@@ -81,7 +97,26 @@ class Sample(_Part):
     p99_ms: float
     tiers: Tiers
     client_share: float
+    """The part of one core that the load generator used."""
     foreign_share: float
+    """The part of the machine that nobody of the run used; nobody's work is unexplained work."""
+    account: Account | None = None
+    """None in rows from before it was kept."""
+
+
+class OpenSample(_Part):
+    """One slice of an open loop at a moderate rate, the same for both sides of a start."""
+
+    start: int
+    side: Literal["a", "b"]
+    rate: float
+    """Requests a second."""
+    requests: int
+    """Good responses."""
+    errors: dict[str, int]
+    p50_ms: float
+    """Counted from the moment that a request was due."""
+    p99_ms: float
 
 
 class Comparison(_Recorded):
@@ -102,7 +137,12 @@ class Comparison(_Recorded):
     tiers: Sides[Tiers]
     throughput: Sides[float]
     p99_ms: Sides[float]
+    """At full load, where a wait says how many wait, not how good a service is."""
     samples: list[Sample]
+    p50_ms: Sides[float] | None = None
+    """At a moderate rate in an open loop; None in rows from before it was measured."""
+    p50_ratio: Interval | None = None
+    open_samples: list[OpenSample] = []
 
 
 class ClaimRow(_Recorded):

@@ -57,6 +57,16 @@ def decide(ratio: Interval) -> Verdict:
     return "cannot tell"
 
 
+def smallest_seen(ratio: Interval) -> tuple[float, float]:
+    """The smallest differences, down and up, that an interval of this width could have shown.
+
+    If B really were so many times as fast, an interval as wide as this would just be beyond the
+    band; half of all runs like this one would then say so.
+    """
+    slower = ratio.median / ratio.high / INDIFFERENCE
+    return slower, INDIFFERENCE * ratio.median / ratio.low
+
+
 def too_wide(ratio: Interval) -> bool:
     """Whether the interval decides nothing, not even "about equal"."""
     return decide(ratio) == "cannot tell" and ratio.high / ratio.low > TOO_WIDE

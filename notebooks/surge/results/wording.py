@@ -1,9 +1,15 @@
 """How numbers and verdicts are written: the same in tables, figures and the report."""
 
+from statistics import median
+
 from surge.results.rows import Comparison, Interval
+from surge.results.stats import smallest_seen
 
 MARKS = {"faster": "▲", "slower": "▼", "cannot tell": "≈", "rejected": "✕"}
 """A shape for every verdict, for readers and printers without colour."""
+
+FULL = 0.05
+"""A machine is full when less of it is idle."""
 
 
 def number(value: float) -> str:
@@ -30,6 +36,36 @@ def ratio(interval: Interval, at_least: bool = False) -> str:
     sign = "≥ " if at_least else ""
     low, high = times(interval.low)[:-1], times(interval.high)[:-1]
     return f"{sign}{times(interval.median)} ({low}-{high})"
+
+
+def waits_title(row: Comparison) -> str:
+    """What the median waits of a row are: `p50 ms at 55 a second`."""
+    rate = median(sample.rate for sample in row.open_samples)
+    return f"p50 ms at {number(rate)} a second"
+
+
+def unseen(row: Comparison) -> str:
+    """What a comparison that cannot tell could not have seen; empty for any other."""
+    if row.rejected or row.ratio is None or row.verdict != "cannot tell":
+        return ""
+    slower, faster = smallest_seen(row.ratio.throughput)
+    return (
+        f"A run like this misses a true {times(faster)}, or {times(slower)}, as often as it sees "
+        "it, and smaller differences more often."
+    )
+
+
+def full_machine(row: Comparison) -> str:
+    """What it means for the ratio that no processor was idle; empty if some were."""
+    for label, side in ((row.a, "a"), (row.b, "b")):
+        accounts = [each.account for each in row.samples if each.account and each.side == side]
+        if accounts and median(account.idle for account in accounts) < FULL:
+            share = median(account.client for account in accounts)
+            return (
+                f"No processor was idle beside {label}: the load generator had {share:.0%} of the "
+                "machine, so a real difference is larger than the ratio."
+            )
+    return ""
 
 
 def verdict(row: Comparison) -> str:

@@ -15,7 +15,7 @@ from stack.errors import StackError
 from stack.host.account import account
 from stack.processes import forks
 from stack.processes.ports import free_port
-from stack.processes.reaper import is_alive, processes_of
+from stack.processes.reaper import SERVER_VARIABLE, is_alive, processes_of
 from stack.processes.run import Child, Run
 from surge.machine.waiting import wait_until
 
@@ -74,6 +74,7 @@ def about(child: Child) -> Any:
     assert child.process.wait(30) == 0, child.log.read_text()
     told = json.loads(child.log.read_text())
     told["arguments"][0] = Path(told["arguments"][0]).stem
+    assert told["environment"].pop(SERVER_VARIABLE) == child.name
     return told
 
 

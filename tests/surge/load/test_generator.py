@@ -116,6 +116,18 @@ def test_a_timed_run_stops_asking_but_waits_for_the_last_answers() -> None:
     assert result.seconds > 0.3
 
 
+def test_one_slow_response_does_not_hold_up_the_count_of_the_others() -> None:
+    async def reply(n: int) -> bytes:
+        await asyncio.sleep(0.4 if n == 100 else 0.002)
+        return OK
+
+    result = run(Server(reply), connections=8, seconds=0.3)
+    assert max(result.latencies) > 0.4e9
+    assert result.busy_seconds < result.seconds
+    mean_latency = sum(result.latencies) / len(result.latencies) / 1e9
+    assert result.throughput == pytest.approx(8 / mean_latency, rel=0.1)
+
+
 def test_a_walk_asks_for_what_its_answers_name() -> None:
     def step(number: int) -> Request:
         def follow(body: bytes) -> Request | None:

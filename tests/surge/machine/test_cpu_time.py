@@ -1,19 +1,24 @@
 """CPU time by tier: all of a tier's processes count, the dead ones too, and no others."""
 
+import gzip
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 
-from surge.machine import cpu_time
+from surge.machine import cpu_time, process_time
 from surge.machine.waiting import wait_until
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
+FOREVER = "import threading\ndef burn():\n    while True: pass\n" + (
+    "threading.Thread(target=burn, daemon=True).start()"
+)
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="macOS does not record reaped children")
 
 
@@ -53,7 +58,7 @@ threading.Thread(target=child.wait, daemon=True).start()
 
 def test_living_children_belong_to_their_parents_tier() -> None:
     with python(PARENT) as parent:
-        assert cpu_time.tree_seconds(parent) >= 1
+        assert process_time.tree_seconds(parent) >= 1
 
 
 @LINUX
@@ -67,10 +72,10 @@ def test_a_child_that_is_reaped_after_it_was_read_counts_once(
             wait_until(lambda: not psutil.pid_exists(process.pid), "its end")
         return seconds
 
-    read = cpu_time.process_seconds
-    monkeypatch.setattr(cpu_time, "process_seconds", read_and_reap)
+    read = process_time.process_seconds
+    monkeypatch.setattr(process_time, "process_seconds", read_and_reap)
     with python(PARENT) as parent:
-        assert 1 <= cpu_time.tree_seconds(parent) < 2
+        assert 1 <= process_time.tree_seconds(parent) < 2
 
 
 @LINUX
@@ -80,7 +85,7 @@ import subprocess, sys
 subprocess.run([sys.executable, "-c", {BURN.format(seconds=0.4)!r}], check=True)
 """
     with python(code) as parent:
-        assert cpu_time.tree_seconds(parent) >= 0.4
+        assert process_time.tree_seconds(parent) >= 0.4
 
 
 def test_only_cpu_time_between_the_two_readings_counts() -> None:
@@ -105,7 +110,7 @@ def test_small_costs_are_seen_though_the_process_table_rounds_them_away() -> Non
         process.stdout.readline()
         readings = []
         for _ in range(5):
-            readings.append(cpu_time.tree_seconds(process.pid))
+            readings.append(process_time.tree_seconds(process.pid))
             process.stdin.write(b"go\n")
             process.stdin.flush()
             process.stdout.readline()
@@ -114,15 +119,59 @@ def test_small_costs_are_seen_though_the_process_table_rounds_them_away() -> Non
 
 
 def test_a_process_that_is_in_no_tier_is_foreign() -> None:
-    burn = [sys.executable, "-c", BURN.format(seconds=30)]
-    with subprocess.Popen(burn) as ours, subprocess.Popen(burn) as theirs:
-        pids = {"app": [ours.pid], "neighbour": [theirs.pid]}
-        before = cpu_time.read(pids)
+    with python(FOREVER) as ours, python(FOREVER) as theirs:
+        before = cpu_time.read({"app": [ours]})
+        own = process_time.tree_seconds(theirs)
         time.sleep(1.0)
-        after = cpu_time.read(pids)
-        ours.kill()
-        theirs.kill()
-    unaware = [replace(reading, tiers={"app": reading.tiers["app"]}) for reading in (before, after)]
-    known, unknown = cpu_time.between(before, after), cpu_time.between(*unaware)
-    assert known.tiers["neighbour"] > 0
-    assert unknown.foreign_share > known.foreign_share
+        own = process_time.tree_seconds(theirs) - own
+        used = cpu_time.between(before, cpu_time.read({"app": [ours]}))
+    assert used.foreign + used.unexplained >= 0.9 * own > 0
+
+
+@LINUX
+def test_all_processes_and_idleness_add_up_to_the_machine() -> None:
+    with python(FOREVER) as pid:
+        before = cpu_time.read({"app": [pid]})
+        time.sleep(1.0)
+        used = cpu_time.between(before, cpu_time.read({"app": [pid]}))
+    whole = sum(used.tiers.values()) + used.ours + used.foreign + used.idle + used.unexplained
+    assert whole == pytest.approx(used.capacity)
+    assert used.capacity >= (os.cpu_count() or 1)
+
+
+LOST = """
+import os, signal, threading, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def burn():
+    while True:
+        if os.fork() == 0:
+            sum(range(1_000_000))
+            os._exit(0)
+        time.sleep(0.05)
+threading.Thread(target=burn, daemon=True).start()
+"""
+
+
+@LINUX
+def test_work_that_no_process_accounts_for_is_unexplained() -> None:
+    with python("") as idle, python(LOST) as busy:
+        readings = []
+        for pid in (idle, busy):
+            before = cpu_time.read({"app": [pid]})
+            time.sleep(1.0)
+            readings.append(cpu_time.between(before, cpu_time.read({"app": [pid]})))
+    assert all(reading.unexplained > 0.05 * reading.capacity for reading in readings)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "apart"),
+    [(b"#\nCONFIG_IRQ_TIME_ACCOUNTING=y\n", True), (b"# CONFIG_IRQ_TIME is not set\n", False)],
+)
+def test_the_kernel_says_whether_interrupts_are_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configuration: bytes, apart: bool
+) -> None:
+    (tmp_path / "config.gz").write_bytes(gzip.compress(configuration))
+    monkeypatch.setattr(cpu_time, "KERNEL_CONFIGURATIONS", [str(tmp_path / "config.gz")])
+    assert cpu_time.interrupts_are_apart.__wrapped__() is apart
+    monkeypatch.setattr(cpu_time, "KERNEL_CONFIGURATIONS", [str(tmp_path / "none")])
+    assert cpu_time.interrupts_are_apart.__wrapped__() is None

@@ -51,6 +51,31 @@ def test_a_slower_step_is_called_slower() -> None:
     assert "0.11x (0.10-0.11)" in text
 
 
+def test_waits_are_compared_at_a_moderate_rate_and_not_under_full_load() -> None:
+    text = shown(tables.comparison(made_up.comparison("04 x", "05 y", "list", *made_up.LIST[3:5])))
+    assert line(text, "p50 ms at 95 a second", "29", "16", "1.81x (1.72-1.92)")
+    assert line(text, "p99 ms, fully loaded").split()[-2:] == ["290", "160"]
+
+
+def test_what_cannot_be_told_says_what_could_have_been() -> None:
+    """The interval reaches from 0.95 to 1.06: 1.1 / 0.95, and 1 / 1.1 / 1.06."""
+    same = made_up.DETAIL[4], made_up.DETAIL[4]
+    text = " ".join(
+        shown(tables.comparison(made_up.comparison("04 x", "05 y", "detail", *same))).split()
+    )
+    assert "misses a true 1.16x, or 0.86x, as often as it sees it" in text
+    plain = shown(tables.comparison(made_up.comparison("04 x", "05 y", "list", *made_up.LIST[:2])))
+    assert "as often as it sees it" not in plain
+
+
+def test_a_full_machine_says_so_with_the_share_of_the_load_generator() -> None:
+    for idle, said in ((0.02, True), (0.2, False)):
+        row = made_up.comparison("04 x", "05 y", "list", *made_up.LIST[:2], idle=idle)
+        text = " ".join(shown(tables.comparison(row)).split())
+        full = "No processor was idle beside 04 x: the load generator had 30% of the machine"
+        assert (full in text) is said
+
+
 def test_cost_is_the_sum_of_the_shops_own_tiers() -> None:
     text = shown(tables.ladder(made_up.climb()))
     # app 0.9 + database 0.2; the client's 0.1 and the partners' 0.7 are not the shop's.

@@ -1,0 +1,136 @@
+"""What a load leaves behind in a system: rows, stock, jobs and log lines, held against its answers.
+
+A service that answers 201 and sells nothing is fast.
+"""
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+
+from stack.system import System
+from surge.measure.arms import Arm
+
+SOLD: LiteralString = "SELECT count(*), coalesce(sum(quantity), 0) FROM orders"
+STOCK: LiteralString = "SELECT sum(stock) FROM products"
+REPORTS: LiteralString = "SELECT count(*) FROM reports"
+# A job that is done is deleted, but its number is never used again.
+JOBS: LiteralString = "SELECT last_value - 1 + is_called::int FROM procrastinate_jobs_id_seq"
+DROPPED = re.compile(rb'"dropped":(\d+)')
+LOG_SECONDS = 2.0
+"""Lines are written some time after their response."""
+REFUSALS = 0.1
+"""Both sides sell from the same stock; the faster one has sold a little more of it."""
+TAIL = 100_000
+"""Bytes at the end of a log, where the latest number of dropped lines stands."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The totals at one moment."""
+
+    orders: int = 0
+    units: int = 0
+    """Sold by these orders."""
+    stock: int = 0
+    reports: int = 0
+    jobs: int | None = None
+    """Queued so far; None where a step has no queue."""
+    lines: int | None = None
+    """Log lines written, or dropped and counted; None where the service does not log a line for
+    each answer: it has no such file, or a proxy answers too."""
+
+
+def read(system: System, writes: bool) -> Effects:
+    """Read the totals; those of the database only where they matter."""
+    lines = log_lines(system)
+    if not (writes and system.database_url):
+        return Effects(lines=lines)
+    with psycopg.connect(system.database_url, autocommit=True) as connection:
+
+        def row(query: LiteralString) -> list[int]:
+            found = connection.execute(query).fetchone()
+            assert found is not None
+            return [int(value) for value in found]
+
+        [orders, units], [stock], [reports] = row(SOLD), row(STOCK), row(REPORTS)
+        jobs = row(JOBS)[0] if system.checkpoint.serve.worker else None
+    return Effects(orders, units, stock, reports, jobs, lines)
+
+
+def log_lines(system: System) -> int | None:
+    """The lines in the service's logs, with those that it says it has dropped."""
+    files = map(system.service.log_file, range(len(system.service.children)))
+    if system.proxy or not any(file.exists() for file in files):
+        return None
+    log = system.service.log()
+    dropped = DROPPED.findall(log[-TAIL:])
+    return log.count(b"\n") + (int(dropped[-1]) if dropped else 0)
+
+
+class Books:
+    """Holds what a side has answered from now on against what that leaves in its system."""
+
+    def __init__(self, arm: Arm, writes: bool) -> None:
+        self.arm = arm
+        self.writes = writes
+        self.before = read(arm.system, writes)
+        self.statuses = arm.statuses.copy()
+        self.unanswered = arm.unanswered
+
+    @property
+    def refused(self) -> float:
+        """The part of the orders that was refused as sold out."""
+        statuses = self.arm.statuses - self.statuses
+        return statuses[409] / max(1, statuses[201] + statuses[409])
+
+    def mismatch(self) -> str | None:
+        """Say which of its answers the side did not stand by, if any. No request is under way."""
+        statuses = self.arm.statuses - self.statuses
+        lost = self.arm.unanswered - self.unanswered  # they may have been carried out
+        found = mismatch(self.before, read(self.arm.system, self.writes), statuses, lost)
+        found = found or self._missing_lines(statuses.total())
+        return f"{self.arm.system.checkpoint.label} {found}" if found else None
+
+    def _missing_lines(self, answers: int) -> str | None:
+        """Wait for the log, which may come later than the answers."""
+        deadline = time.monotonic() + LOG_SECONDS
+        while (lines := log_lines(self.arm.system)) is not None:
+            logged = lines - (self.before.lines or 0)
+            if logged >= answers:
+                return None
+            if time.monotonic() > deadline:
+                return f"gave {answers:,} answers and logged {logged:,} lines"
+            time.sleep(0.05)
+        return None
+
+
+def refusals_differ(a: Books, b: Books) -> str | None:
+    """Say if one side refuses many more orders than the other: a refusal is cheap."""
+    if abs(a.refused - b.refused) <= REFUSALS:
+        return None
+    return f"of the orders, {a.refused:.0%} and {b.refused:.0%} were refused as sold out"
+
+
+def mismatch(before: Effects, after: Effects, statuses: Counter[int], lost: int) -> str | None:
+    """Say how rows, stock and jobs contradict the answers, if they do.
+
+    Args:
+        before: the totals before the load.
+        after: and now.
+        statuses: the answers; POST /orders alone gives 201, POST /reports 202.
+        lost: requests without an answer.
+    """
+    orders, reports = after.orders - before.orders, after.reports - before.reports
+    for status, kind, added in ((201, "orders", orders), (202, "reports", reports)):
+        if not statuses[status] <= added <= statuses[status] + lost:
+            return f"answered {status} {statuses[status]:,} times and has {added:,} new {kind}"
+    if (sold := after.units - before.units) != (taken := before.stock - after.stock):
+        return f"sold {sold:,} units and took {taken:,} from stock"
+    if after.jobs is None or before.jobs is None:
+        return None
+    jobs, causes = after.jobs - before.jobs, orders + reports
+    return f"queued {jobs:,} jobs for {causes:,} orders and reports" if jobs < causes else None
