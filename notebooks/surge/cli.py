@@ -255,11 +255,11 @@ def sync(
 
 @app.command()
 def lab(which: Annotated[str, typer.Argument(metavar="[NN]")] = "") -> None:
-    """Open JupyterLab, at a step's notebook."""
+    """Open JupyterLab, at a chapter's notebook."""
     target = ROOT / "notebooks"
     if which:
-        step = find(which)
-        target = target / f"{step.number:02d}_{step.name}.ipynb"
+        name = "00_before_you_climb" if which in ("0", "00") else find(which).directory.name
+        target /= f"{name}.ipynb"
     command = [sys.executable, "-m", "jupyter", "lab", "--ServerApp.ip=127.0.0.1", str(target)]
     command += ["--allow-root"] if os.geteuid() == 0 else []
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter

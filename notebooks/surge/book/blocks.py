@@ -6,6 +6,7 @@ code served in another way, such as `12/granian`. Numbers come from the rows com
 `notebooks/results`, and from nowhere else.
 """
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -178,6 +179,17 @@ def render_climb(document: Path, last: str) -> str:
     """The table that `surge climb --to NN` ends with, as a terminal shows it, and as text."""
     found = pictures.climb(last)
     return image(document, found) if found else not_recorded(f"`surge climb --to {last}`")
+
+
+@block("output NOTEBOOK NAME")
+def render_output(document: Path, notebook: str, name: str) -> str:
+    """What a cell of a notebook showed when it was recorded; the cell begins with `# NAME`."""
+    path = ROOT / "notebooks" / f"{notebook}.ipynb"
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and cell["source"][:1] == [f"# {name}\n"]:
+            shown = [output["data"]["text/markdown"] for output in cell["outputs"]]
+            return "\n\n".join("".join(lines) for lines in shown)
+    raise StackError(f"{path.name} has no cell that begins with `# {name}`.")
 
 
 @block("ledger")

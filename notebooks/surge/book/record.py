@@ -22,6 +22,8 @@ from surge.measure import ladder, paired
 from surge.results.rows import COMMITTED, Comparison, Effort, record, rows
 
 NOTEBOOKS = ROOT / "notebooks"
+BEFORE = "00"
+"""The number of the chapter before the first step."""
 LADDERS = ("hot", "list")
 """Every step is measured on these workloads."""
 MOST_SECONDS = 3_600
@@ -29,21 +31,30 @@ MOST_SECONDS = 3_600
 
 
 def main(arguments: list[str]) -> None:
-    """Record the checkpoints named, or all of them."""
+    """Record the chapters named, or all of them."""
     names = [name for name in arguments if name != "--quick"]
     effort: Effort = "quick" if "--quick" in arguments else "full"
     os.environ["SURGE_RESULTS"] = str(COMMITTED)
-    for step in [find(name) for name in names] or checkpoints():
+    if not names or BEFORE in names:
+        rerun("00_before_you_climb", effort)
+        drop_replaced()
+    steps = [find(name) for name in names if name != BEFORE]
+    for step in steps if names else checkpoints():
         began = datetime.now(UTC)
-        path = NOTEBOOKS / f"{step.directory.name}.ipynb"
-        notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-        execute(notebook, effort)
-        nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+        rerun(step.directory.name, effort)
         measure_missing(step, began, effort)
         drop_replaced()
         print(f"{step.label}: {datetime.now(UTC) - began}", flush=True)
     for stale in sync(check=False):
         print(f"updated: {stale}")
+
+
+def rerun(name: str, effort: Effort) -> None:
+    """Run a notebook, and keep what it shows."""
+    path = NOTEBOOKS / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    execute(notebook, effort)
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 
 
 def execute(notebook: NotebookNode, size: str) -> None:

@@ -23,9 +23,10 @@ INDIFFERENCE = 1.10
 
 Two identical instances differed by 5 % (0.995 to 1.095 in one start), for as long as they lived.
 More slices do not average that away; only fresh starts do, and a quick run has three. So the band
-is twice that bias. Simulated with a bias of 5 % per start and noise of 10 % per pair, three
-starts of two pairs call none of 300 identical pairs different, see a true 1.3 in six runs of ten
-and a true 1.5 in 98 of a hundred. A smaller step is a matter for counters, or `--full`.
+is twice that bias. What is seen beyond it is simulated in `surge.measure.power`, with the noise of
+the recorded rows (13 % per pair): none of 200 identical pairs is called different, a true 1.3 is
+seen in half of the quick runs, and a true 1.5 in nine of ten. A smaller step is a matter for
+counters, or `--full`.
 """
 
 
@@ -33,8 +34,8 @@ def interval(starts: Sequence[Sequence[float]]) -> Interval:
     """The median ratio of all pairs with its interval; `starts` holds each start's ratios.
 
     Its nominal coverage is 95 %. With three starts it reaches at the most from the lowest of them
-    to the highest, and covers the truth less often: three times in four, if starts differ more
-    than slices do. `INDIFFERENCE` makes up for that.
+    to the highest, and covers the truth less often if starts differ more than slices do: three
+    times in four. `INDIFFERENCE` makes up for that. Two starts would miss it more often yet.
     """
     rand = Random(1)  # noqa: S311 - resampling, not secrets
     medians = sorted(

@@ -1,24 +1,29 @@
 """From ratios to a verdict: no difference is not called one, a real one is."""
 
 import math
-from random import Random
+from statistics import median
 
+import made_up
 import pytest
 from hypothesis import given, strategies as st
 
-from surge.results.rows import Interval
-from surge.results.stats import INDIFFERENCE, decide, interval, percentile, too_wide
+from surge.measure.power import covered, noise_of_pairs, seen, simulate
+from surge.results.rows import Effort, Interval
+from surge.results.stats import (
+    INDIFFERENCE,
+    decide,
+    interval,
+    percentile,
+    smallest_seen,
+    too_wide,
+)
+
+NOISE = 0.13
+"""Of the pairs of the recorded rows, as the notebook of chapter 00 finds it."""
 
 
-def experiment(truth: float, seed: int, starts: int = 3, pairs: int = 4) -> list[list[float]]:
-    """Ratios as this machine makes them: a bias of 5 % per start, noise of 10 % per pair."""
-    rand = Random(seed)
-    biases = [rand.gauss(0, 0.05) for _ in range(starts)]
-    return [[truth * math.exp(bias + rand.gauss(0, 0.1)) for _ in range(pairs)] for bias in biases]
-
-
-def verdicts(truth: float, runs: int = 50) -> list[str]:
-    return [decide(interval(experiment(truth, seed))) for seed in range(runs)]
+def verdicts(truth: float, effort: Effort = "quick", runs: int = 50) -> list[str]:
+    return [decide(simulate(truth, effort, NOISE, seed)) for seed in range(runs)]
 
 
 def test_two_identical_systems_are_hardly_ever_told_apart() -> None:
@@ -29,8 +34,8 @@ def test_a_bias_of_five_percent_in_every_start_is_not_called_a_difference() -> N
     assert verdicts(1.05).count("cannot tell") >= 48
 
 
-@pytest.mark.parametrize(("truth", "expected"), [(1.3, "faster"), (1 / 1.3, "slower")])
-def test_a_step_of_thirty_percent_is_seen_in_most_quick_runs(truth: float, expected: str) -> None:
+@pytest.mark.parametrize(("truth", "expected"), [(1.5, "faster"), (1 / 1.5, "slower")])
+def test_a_step_of_fifty_percent_is_seen_in_most_quick_runs(truth: float, expected: str) -> None:
     assert verdicts(truth).count(expected) >= 40
 
 
@@ -39,10 +44,35 @@ def test_a_doubling_is_always_seen() -> None:
     assert set(verdicts(0.5)) == {"slower"}
 
 
+def test_the_smallest_difference_said_to_be_visible_is_seen_about_half_the_time() -> None:
+    visible = [smallest_seen(simulate(1.0, "quick", NOISE, seed)) for seed in range(50)]
+    slower, faster = (median(side) for side in zip(*visible, strict=True))
+    assert 1 / slower == pytest.approx(faster, rel=0.1)
+    assert 15 <= verdicts(faster).count("faster") <= 35
+    assert 15 <= verdicts(slower).count("slower") <= 35
+
+
 def test_the_interval_covers_the_truth_in_nine_of_ten_quick_runs() -> None:
-    found = [interval(experiment(1.5, seed)) for seed in range(100)]
-    covered = [ratio for ratio in found if ratio.low <= 1.5 <= ratio.high]
-    assert len(covered) / len(found) > 0.85
+    assert covered(1.5, "quick", NOISE, 100) > 0.85
+
+
+def test_a_full_run_sees_more_than_a_quick_one() -> None:
+    assert seen(1.3, "quick", NOISE, 30) < 0.75 < seen(1.3, "full", NOISE, 30)
+
+
+def test_the_noise_of_pairs_is_found_again() -> None:
+    pairs = [[math.exp(0.2 * sign) for sign in (-1, 1)] for _ in range(3)]
+    row = made_up.comparison("04 x", "05 y", "list", *made_up.LIST[3:5])
+    samples = [
+        row.samples[0].model_copy(
+            update={"start": start, "pair": pair, "side": side, "throughput": speed}
+        )
+        for start, ratios in enumerate(pairs)
+        for pair, ratio in enumerate(ratios)
+        for side, speed in (("a", 100.0), ("b", 100.0 * ratio))
+    ]
+    found = noise_of_pairs([row.model_copy(update={"samples": samples})])
+    assert found == pytest.approx(0.2 * math.sqrt(2))
 
 
 def test_the_start_that_differs_widens_the_interval_more_than_its_pairs_do() -> None:
@@ -55,7 +85,7 @@ def test_the_start_that_differs_widens_the_interval_more_than_its_pairs_do() -> 
 
 
 def test_the_same_samples_give_the_same_interval() -> None:
-    assert interval(experiment(1.2, 1)) == interval(experiment(1.2, 1))
+    assert simulate(1.2, "quick", NOISE, 1) == simulate(1.2, "quick", NOISE, 1)
 
 
 def test_starts_may_have_different_numbers_of_pairs() -> None:
