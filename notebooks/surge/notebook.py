@@ -6,7 +6,7 @@ The rows go to `.surge/results`, or to the folder that SURGE_RESULTS names.
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -131,7 +131,11 @@ def count(which: str, directory: Path | None = None, counter: str = "") -> None:
 
 
 def measure(
-    a: str | Checkpoint, b: str | Checkpoint, workload: str, directory: Path | None = None
+    a: str | Checkpoint,
+    b: str | Checkpoint,
+    workload: str,
+    directory: Path | None = None,
+    must_log: bool = True,
 ) -> None:
     """Compare B with A by the paired protocol.
 
@@ -140,6 +144,7 @@ def measure(
         b: the one that the verdict is about.
         workload: the name of the workload.
         directory: your own code, in place of B's.
+        must_log: whether a response without its log line rejects the comparison.
     """
     row = paired.compare(
         step_of(a),
@@ -148,7 +153,7 @@ def measure(
         SCALE.effort,
         directory=directory,
         size=SCALE.size,
-        setup=CONTEXT.setup,
+        setup=replace(CONTEXT.setup, must_log=must_log),
     )
     record_row(row)
     show(f"**{sentence(row)}.**")

@@ -74,9 +74,10 @@ def log_lines(system: System) -> int | None:
 class Books:
     """Holds what a side has answered from now on against what that leaves in its system."""
 
-    def __init__(self, arm: Arm, writes: bool) -> None:
+    def __init__(self, arm: Arm, writes: bool, must_log: bool) -> None:
         self.arm = arm
         self.writes = writes
+        self.must_log = must_log
         self.before = read(arm.system, writes)
         self.statuses = arm.statuses.copy()
         self.unanswered = arm.unanswered
@@ -92,7 +93,8 @@ class Books:
         statuses = self.arm.statuses - self.statuses
         lost = self.arm.unanswered - self.unanswered  # they may have been carried out
         found = mismatch(self.before, read(self.arm.system, self.writes), statuses, lost)
-        found = found or self._missing_lines(statuses.total())
+        if not found and self.must_log:
+            found = self._missing_lines(statuses.total())
         return f"{self.arm.system.checkpoint.label} {found}" if found else None
 
     def _missing_lines(self, answers: int) -> str | None:

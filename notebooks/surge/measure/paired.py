@@ -54,6 +54,8 @@ class Setup:
     """In place of the schedule of the effort."""
     connections: int | None = None
     """In place of each workload's own number."""
+    must_log: bool = True
+    """Whether every response must have left a line in the log; an experiment may do without."""
 
     def workload(self, name: str) -> Workload:
         """The workload of this name, with as many connections as are wanted."""
@@ -106,7 +108,7 @@ def compare_many(
         setup: what else it is made with.
     """
     schedule = setup.schedule or SCHEDULES[effort]
-    sample_sets = [SampleSet(setup.workload(name)) for name in names]
+    sample_sets = [SampleSet(setup.workload(name), setup.must_log) for name in names]
     with LoadGenerator() as one, LoadGenerator() as other:
         for start in range(schedule.starts):
             systems: dict[Side, System] = {

@@ -33,8 +33,9 @@ class Schedule:
 class SampleSet:
     """The samples of one workload; each start of the two arms adds some."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, must_log: bool) -> None:
         self.workload = workload
+        self.must_log = must_log
         self.samples: list[Sample] = []
         self.open_samples: list[OpenSample] = []
         self.doubt: str | None = None
@@ -42,7 +43,8 @@ class SampleSet:
 
     def add_start(self, arms: Mapping[Side, Arm], schedule: Schedule, start: int) -> None:
         """Warm up two arms that have just started, take their samples, and check what they did."""
-        books = {side: Books(arm, self.workload.writes) for side, arm in arms.items()}
+        writes = self.workload.writes
+        books = {side: Books(arm, writes, self.must_log) for side, arm in arms.items()}
         doubts = [differing(arms, self.workload, schedule.warmup_seconds, start)]
         began = time.monotonic()
         for number in range(schedule.rounds):

@@ -4,6 +4,7 @@ A checkpoint's own code goes on running, for the next use with the same settings
 notebook's kernel ends. Data and caches are then as the previous user left them.
 """
 
+from threading import Lock
 from typing import Any, ClassVar, Self
 
 import psutil
@@ -22,24 +23,31 @@ class ReusedSystem(System):
 
     running: ClassVar[dict[str, Self]] = {}
     """By their settings."""
+    lock: ClassVar[Lock] = Lock()
+    in_use = False
 
     def __enter__(self) -> Self:
         if "LOG_FILE" in self.environment or self.directory != self.checkpoint.directory:
             return super().__enter__()
         key = repr((self.checkpoint.label, self.instances, self.max_connections, self.environment))
-        found = self.running.get(key)
-        if found and found.is_intact():
-            found.backing.reset_partners(PartnerSettings().model_dump())
-            return found
+        with self.lock:
+            found = self.running.get(key)
+            if found and found.in_use:  # two of the same may be compared; each needs its own
+                return super().__enter__()
+            if found and found.is_intact():
+                found.in_use = True
+                found.backing.reset_partners(PartnerSettings().model_dump())
+                return found
+            self.in_use = True
+            self.running[key] = self
         if found:
-            del self.running[key]
             found.__exit__(None, None, None)
         super().__enter__()
         self.began = self.pids()
-        self.running[key] = self
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self.in_use = False
         if self not in self.running.values():
             super().__exit__(*error)
 
