@@ -9,12 +9,13 @@ import psutil
 
 
 def trees(roots: Iterable[int]) -> list[int]:
-    """Processes and all their descendants, each root before its own."""
-    found: list[int] = []
-    for root in roots:
-        with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(root).children(recursive=True)
-            found += [root, *(child.pid for child in children)]
+    """Processes and all their descendants, parents before their children."""
+    children: dict[int, list[int]] = {}
+    for process in psutil.process_iter(["ppid"]):
+        children.setdefault(process.info["ppid"], []).append(process.pid)
+    found = list(roots)
+    for pid in found:  # it grows meanwhile
+        found += children.get(pid, [])
     return found
 
 

@@ -14,7 +14,13 @@ SETTLE_SECONDS = 0.3
 
 
 class ClosedLoop(Loop):
-    """Every connection asks again as soon as it is answered, until time or count is used up."""
+    """Every connection asks again as soon as it is answered, until time or count is used up.
+
+    Then the responses that are under way are waited for, and the throughput is counted up to the
+    moment, from the last request to the last response, that shows the most of it. At the end of the
+    time alone, a service that is slower than a slice would have answered nothing yet. At the last
+    response alone, one that is rarely slow would look as slow as that one response.
+    """
 
     async def start(self) -> None:
         """Open the connections, then start the clock: requests are timed, not handshakes."""
@@ -28,15 +34,19 @@ class ClosedLoop(Loop):
             loop.call_later(SETTLE_SECONDS, self.signal_held, signal.SIGCONT)
         self.sent = 0
         self.busy = len(self.connections)
-        self.busy_ns = 0
+        self.best = 0.0
         self.started_at = perf_counter_ns()
         self.ends_at = self.started_at + int((self.plan.seconds or 1e9) * SECOND)
         for connection in self.connections:
             self.on_idle(connection)
 
-    def busy_seconds(self, seconds: float) -> float:
-        """How long a connection was at work, on average."""
-        return self.busy_ns / len(self.connections) / SECOND
+    def throughput(self, seconds: float) -> float:
+        """Good responses per second, up to the moment that shows the most of them."""
+        return self.best * SECOND
+
+    def count_until(self, moment: int, responses: int) -> None:
+        """Consider what the throughput is up to a moment."""
+        self.best = max(self.best, responses / (moment - self.started_at))
 
     def signal_held(self, number: signal.Signals) -> None:
         """Stop or continue the processes that the plan holds."""
@@ -50,7 +60,9 @@ class ClosedLoop(Loop):
             self.sent += 1
             connection.send(self.next_request(), now)
         else:
+            if self.busy == len(self.connections):  # the first response after the last request
+                self.count_until(min(now, self.ends_at), len(self.latencies) - 1)
+            self.count_until(now, len(self.latencies))
             self.busy -= 1
-            self.busy_ns += now - self.started_at
             if not self.busy:
                 self.finished.set()

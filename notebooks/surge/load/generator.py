@@ -89,7 +89,7 @@ async def drive(plan: Plan, requests: Iterator[Request], allowed: frozenset[int]
         gc.enable()
     return Result(
         seconds=seconds,
-        busy_seconds=loop.busy_seconds(seconds),
+        throughput=loop.throughput(seconds),
         statuses=dict(loop.statuses),
         errors=dict(loop.errors),
         body_bytes=loop.body_bytes,

@@ -64,9 +64,9 @@ class Loop:
         """Decide what a connection does after its response."""
         raise NotImplementedError
 
-    def busy_seconds(self, seconds: float) -> float:
-        """For how long the load counts that took so many seconds."""
-        return seconds
+    def throughput(self, seconds: float) -> float:
+        """Good responses per second, of a load that took so many seconds."""
+        return len(self.latencies) / seconds
 
     def time_out(self, before: int) -> None:
         """Fail the requests that were due before this moment and have no response yet."""

@@ -54,8 +54,8 @@ class Result:
 
     seconds: float
     """From the first request to the last response."""
-    busy_seconds: float
-    """How long a connection of a closed loop was at work, on average; `seconds` in an open loop."""
+    throughput: float
+    """Good responses per second. See `ClosedLoop` for what a closed loop means by it."""
     statuses: dict[int, int]
     errors: dict[str, int]
     """Requests that ended badly, by kind: refused, dropped, malformed, timeout, status 500."""
@@ -82,15 +82,6 @@ class Result:
     def unanswered(self) -> int:
         """Requests without a response."""
         return sum(n for kind, n in self.errors.items() if not kind.startswith("status"))
-
-    @property
-    def throughput(self) -> float:
-        """Good responses per second.
-
-        In a closed loop this is connections / mean latency (Little's law). The time until the very
-        last response would not do: one slow response would hold up the count of all the others.
-        """
-        return self.good / self.busy_seconds
 
     @property
     def cpu_share(self) -> float:

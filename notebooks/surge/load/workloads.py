@@ -237,6 +237,8 @@ class Workload:
     """The statuses of good responses."""
     writes: bool = False
     """Whether it changes the data."""
+    reads: bool = True
+    """Whether it has requests that only look."""
 
     def requests(self, size: Size, seed: int) -> Iterator[Request]:
         """The endless stream; the same seed gives the same requests."""
@@ -263,8 +265,17 @@ WORKLOADS = {
         Workload("feed", feed, connections=4),
         Workload("offers", offers, connections=50),
         Workload("late", late, connections=16, allowed=frozenset({504})),
-        Workload("orders", orders, connections=16, allowed=frozenset({201, 409}), writes=True),
-        Workload("reports", reports, connections=2, allowed=frozenset({202}), writes=True),
+        Workload(
+            "orders",
+            orders,
+            connections=16,
+            allowed=frozenset({201, 409}),
+            writes=True,
+            reads=False,
+        ),
+        Workload(
+            "reports", reports, connections=2, allowed=frozenset({202}), writes=True, reads=False
+        ),
         Workload("mixed", mixed, connections=16, allowed=frozenset({200, 201, 409}), writes=True),
     )
 }

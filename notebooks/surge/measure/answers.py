@@ -8,10 +8,12 @@ the last of them has been answered.
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from stack.stubs.client import fetch, port_of
 from surge.load.loop import VARYING
+from surge.load.plan import Result
 from surge.load.workloads import Workload
 from surge.measure.arms import Arm, Side
 
@@ -20,19 +22,32 @@ SETTLE_SECONDS = 6.0
 FEWEST, MOST = 20, 40
 """Requests in a row of those that write."""
 Arms = Mapping[Side, Arm]
+SIDES: tuple[Side, Side] = ("a", "b")
 
 
-def differing(arms: Arms, workload: Workload, seconds: float, seed: int) -> str | None:
-    """Send both arms the same requests, all connections at once; say what they answer differently.
+def differing(
+    arms: Arms, workload: Workload, seconds: float, seed: int, *, together: bool = False
+) -> str | None:
+    """Send both arms the same requests, on all connections; say what they answer differently.
 
     Paths that a workload may have changed meanwhile are left out.
+
+    Args:
+        arms: both.
+        workload: what to send.
+        seconds: for how long.
+        seed: which requests of the workload.
+        together: both at the same time; otherwise each is warmed up alone.
     """
-    a, b = (
-        arms[side].run(replace(arms[side].plan(workload, seed), seconds=seconds, digest=True))
-        for side in ("a", "b")
-    )
+
+    def read(side: Side) -> Result:
+        plan = arms[side].plan(workload, seed)
+        return arms[side].run(replace(plan, seconds=seconds, digest=True))
+
+    with ThreadPoolExecutor(2 if together else 1) as pool:
+        a, b = pool.map(read, SIDES)
     both = a.digests.keys() & b.digests.keys()
-    if not both and (a.digests or b.digests):
+    if not both and workload.reads:
         return "no request of both was answered"
     for path in both:
         if VARYING in (a.digests[path], b.digests[path]):
@@ -46,10 +61,13 @@ def differing(arms: Arms, workload: Workload, seconds: float, seed: int) -> str 
 
 def differing_after_writes(arms: Arms, workload: Workload, count: int, seed: int) -> str | None:
     """Send both arms the same requests in a row; say what they then answer differently."""
-    paths: set[str] = set()
-    for arm in arms.values():
-        plan = replace(arm.plan(workload, seed), connections=1, count=count, digest=True)
-        paths |= arm.run(plan).digests.keys()
+
+    def write(side: Side) -> Result:
+        plan = arms[side].plan(workload, seed)
+        return arms[side].run(replace(plan, connections=1, count=count, digest=True))
+
+    with ThreadPoolExecutor(2) as pool:
+        paths = {path for result in pool.map(write, SIDES) for path in result.digests}
     deadline = time.monotonic() + SETTLE_SECONDS
     for path in sorted(paths):
         while not _is_same(arms, path):

@@ -10,8 +10,8 @@ still: what a service does after its responses takes its own time, not the other
 **Throughput decides.** In a closed loop it is connections ÷ mean latency (Little's law). Where a
 processor is the limit, that is the capacity; where waiting is, it is the speed of a response.
 Either way it is what shoppers get. Cost cannot decide: a service that sleeps is cheap. Nor can the
-waits of a closed loop, where whoever is slow is asked less. Each start ends with a slice of open
-loop at half of what the slower side can take: it shows a wait that a full machine hides. Cost is
+waits of a closed loop, where whoever is slow is asked less. So each start ends with a slice of open
+loop, at half of what the slower side can take: it shows a wait that a full machine hides. Cost is
 the CPU time of the shop's own tiers, without the load generator's and without the partners', which
 stand for machines of other firms.
 

@@ -55,11 +55,11 @@ class SampleSet:
         speed = min(self._speed(side, start) for side in arms)
         self._add_open_slices(arms, MODERATE * speed, schedule.open_seconds, start)
         seconds, seed = schedule.warmup_seconds / 2, AFTERWARDS + start
-        if self.workload.writes:
+        if self.workload.writes and self.workload.reads:
             count = max(FEWEST, min(MOST, round(speed * seconds)))
             doubts.append(differing_after_writes(arms, self.workload, count, seed))
-        else:
-            doubts.append(differing(arms, self.workload, seconds, seed))
+        elif self.workload.reads:
+            doubts.append(differing(arms, self.workload, seconds, seed, together=True))
         doubts += [book.mismatch() for book in books.values()]
         doubts.append(refusals_differ(books["a"], books["b"]))
         self.doubt = self.doubt or next(filter(None, doubts), None)

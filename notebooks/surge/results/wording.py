@@ -10,6 +10,8 @@ MARKS = {"faster": "▲", "slower": "▼", "cannot tell": "≈", "rejected": "�
 
 FULL = 0.05
 """A machine is full when less of it is idle."""
+NOTABLE = 0.1
+"""A load generator that has less of the machine than this changes no ratio that matters."""
 
 
 def number(value: float) -> str:
@@ -59,8 +61,11 @@ def full_machine(row: Comparison) -> str:
     """What it means for the ratio that no processor was idle; empty if some were."""
     for label, side in ((row.a, "a"), (row.b, "b")):
         accounts = [each.account for each in row.samples if each.account and each.side == side]
-        if accounts and median(account.idle for account in accounts) < FULL:
-            share = median(account.client for account in accounts)
+        if not accounts:
+            continue
+        idle = median(account.idle for account in accounts)
+        share = median(account.client for account in accounts)
+        if idle < FULL and share > NOTABLE:
             return (
                 f"No processor was idle beside {label}: the load generator had {share:.0%} of the "
                 "machine, so a real difference is larger than the ratio."

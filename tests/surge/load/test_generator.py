@@ -114,6 +114,7 @@ def test_a_timed_run_stops_asking_but_waits_for_the_last_answers() -> None:
     result = run(server, connections=5, seconds=0.1)
     assert result.good == len(server.requests) == 5
     assert result.seconds > 0.3
+    assert result.throughput == pytest.approx(5 / result.seconds, rel=0.1)
 
 
 def test_one_slow_response_does_not_hold_up_the_count_of_the_others() -> None:
@@ -123,9 +124,8 @@ def test_one_slow_response_does_not_hold_up_the_count_of_the_others() -> None:
 
     result = run(Server(reply), connections=8, seconds=0.3)
     assert max(result.latencies) > 0.4e9
-    assert result.busy_seconds < result.seconds
-    mean_latency = sum(result.latencies) / len(result.latencies) / 1e9
-    assert result.throughput == pytest.approx(8 / mean_latency, rel=0.1)
+    assert result.seconds > 0.4
+    assert (result.good - 8) / 0.3 <= result.throughput <= result.good / 0.3
 
 
 def test_a_walk_asks_for_what_its_answers_name() -> None:

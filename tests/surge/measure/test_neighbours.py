@@ -12,7 +12,7 @@ from surge.load.plan import Plan, Result
 from surge.measure import neighbours
 
 MS = 1_000_000
-GOOD = Result(1.0, 1.0, {200: 100}, {}, 0, 16, array("q", [2 * MS] * 100), {}, 0.1)
+GOOD = Result(1.0, 100.0, {200: 100}, {}, 0, 16, array("q", [2 * MS] * 100), {}, 0.1)
 
 
 class FakeGenerator:
