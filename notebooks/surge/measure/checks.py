@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import mean, median
 
-from surge.results.rows import Account, Ratios, Sample
+from surge.results.rows import Account, OpenSample, Ratios, Sample
 from surge.results.stats import too_wide
 
 CLIENT_LIMIT = 0.9
@@ -32,6 +32,7 @@ class ArmSamples:
 
     label: str
     samples: list[Sample]
+    open_samples: list[OpenSample]
 
     @property
     def is_client_limited(self) -> bool:
@@ -81,8 +82,9 @@ def first_reason(evidence: Evidence) -> str | None:
 def requests_failed(evidence: Evidence) -> str | None:
     """More requests to one side failed than may."""
     for side in evidence.sides:
-        errors = sum((Counter(sample.errors) for sample in side.samples), Counter[str]())
-        failed, good = errors.total(), sum(sample.requests for sample in side.samples)
+        slices: list[Sample | OpenSample] = [*side.samples, *side.open_samples]
+        errors = sum((Counter(each.errors) for each in slices), Counter[str]())
+        failed, good = errors.total(), sum(each.requests for each in slices)
         if failed > ERROR_ALLOWANCE * good:
             kinds = ", ".join(f"{n} x {kind}" for kind, n in errors.most_common())
             return f"{failed} of {failed + good} requests to {side.label} failed: {kinds}"

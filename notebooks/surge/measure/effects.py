@@ -95,7 +95,8 @@ class Books:
         found = mismatch(self.before, read(self.arm.system, self.writes), statuses, lost)
         if not found and self.must_log:
             found = self._missing_lines(statuses.total())
-        return f"{self.arm.system.checkpoint.label} {found}" if found else None
+        side = f"{self.arm.side.upper()} ({self.arm.system.checkpoint.label})"
+        return f"{side} {found}" if found else None
 
     def _missing_lines(self, answers: int) -> str | None:
         """Wait for the log, which may come later than the answers."""

@@ -32,14 +32,20 @@ def compare_samples(
         open_samples: the same, at a moderate rate.
         doubt: why the two may not have done the same work.
     """
-    a = ArmSamples(labels.a, [sample for sample in samples if sample.side == "a"])
-    b = ArmSamples(labels.b, [sample for sample in samples if sample.side == "b"])
+    a, b = (
+        ArmSamples(
+            label,
+            [sample for sample in samples if sample.side == side],
+            [sample for sample in open_samples if sample.side == side],
+        )
+        for side, label in (("a", labels.a), ("b", labels.b))
+    )
     ratio = ratios(samples) if all(sample.requests for sample in samples) else None
     found = decide(ratio.throughput) if ratio else "cannot tell"
     # A limited generator on the faster side alone hides how much faster that is, not that it is.
     at_least = found == "faster" and b.is_client_limited and not a.is_client_limited
     rejected = first_reason(Evidence(a, b, doubt, ratio, at_least))
-    waits = _median_waits(open_samples)
+    waits = _median_waits(a, b)
     return Comparison(
         a=a.label,
         b=b.label,
@@ -66,9 +72,13 @@ def compare_samples(
     )
 
 
-def _median_waits(samples: Sequence[OpenSample]) -> Sides[float] | None:
+def _median_waits(a: ArmSamples, b: ArmSamples) -> Sides[float] | None:
     """The median wait of each side at a moderate rate; None where too few requests were sent."""
-    a, b = ([sample for sample in samples if sample.side == side] for side in ("a", "b"))
-    if min(sum(sample.requests for sample in side) for side in (a, b)) < FEWEST_WAITS:
-        return None
-    return Sides(a=median(sample.p50_ms for sample in a), b=median(sample.p50_ms for sample in b))
+    for side in (a, b):
+        requests = [each.requests for each in side.open_samples]
+        if sum(requests) < FEWEST_WAITS or 0 in requests:
+            return None
+    return Sides(
+        a=median(each.p50_ms for each in a.open_samples),
+        b=median(each.p50_ms for each in b.open_samples),
+    )

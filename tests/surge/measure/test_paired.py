@@ -13,7 +13,7 @@ from surge.load.workloads import WORKLOADS
 from surge.measure import paired
 from surge.measure.samples import Schedule
 from surge.measure.verdict import compare_samples
-from surge.results.rows import Account, Comparison, Sample, Sides
+from surge.results.rows import Account, Comparison, OpenSample, Sample, Sides
 
 LABELS = Sides(a="04 pool", b="05 async")
 
@@ -116,6 +116,36 @@ def test_a_failed_check_rejects_the_comparison_with_its_reason(
     assert row.verdict == "cannot tell"
     assert row.rejected is not None
     assert re.search(reason, row.rejected)
+
+
+def waits(side: Any, start: int, **change: Any) -> OpenSample:
+    values = {"rate": 500.0, "requests": 100, "errors": {}, "p50_ms": 4.0, "p99_ms": 9.0}
+    return OpenSample(side=side, start=start, **{**values, **change})
+
+
+def with_waits(**b: Any) -> Comparison:
+    samples = [sample(side, start, 0) for start in range(3) for side in "ab"]
+    opened = [waits("a", start) for start in range(3)] + [
+        waits("b", start, **b) for start in range(3)
+    ]
+    return compare_samples(LABELS, WORKLOADS["detail"], "quick", samples, opened)
+
+
+def test_median_waits_are_compared_start_by_start() -> None:
+    row = with_waits(p50_ms=8.0)
+    assert row.p50_ms == Sides(a=4.0, b=8.0)
+    assert row.p50_ratio is not None
+    assert row.p50_ratio.low == row.p50_ratio.high == 0.5
+
+
+@pytest.mark.parametrize("requests", [0, 5])
+def test_a_handful_of_waits_says_nothing(requests: int) -> None:
+    row = with_waits(requests=requests)
+    assert row.p50_ms is row.p50_ratio is None
+
+
+def test_failures_at_a_moderate_rate_count_too() -> None:
+    assert "30 x status 500" in str(with_waits(errors={"status 500": 10}).rejected)
 
 
 def test_a_limited_load_generator_on_the_faster_side_leaves_a_lower_bound() -> None:
