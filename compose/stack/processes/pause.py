@@ -36,6 +36,11 @@ def paused(roots: Sequence[int]) -> Iterator[None]:
         _send(frozen, signal.SIGCONT)
 
 
+def resume(roots: Iterable[int]) -> None:
+    """Let processes and their descendants go on, which somebody may have left frozen."""
+    _send(trees(roots), signal.SIGCONT)
+
+
 def _send(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):  # it has ended meanwhile

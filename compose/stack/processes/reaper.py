@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from stack.processes.pause import resume
+
 RUN_VARIABLE = "SURGE_RUN"
 """The environment variable that names the run a process belongs to."""
 SERVER_VARIABLE = "SURGE_SERVER"
@@ -68,7 +70,6 @@ def terminate(processes: list[psutil.Process]) -> None:
         for process in processes:
             with suppress(psutil.Error):
                 process.send_signal(signal_number)
-                process.send_signal(signal.SIGCONT)  # one that is paused obeys when it goes on
         deadline = time.monotonic() + seconds
         while processes and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -92,6 +93,7 @@ def main() -> None:
     os.chdir("/")
     sys.stdin.buffer.read()
     while survivors := processes_of(run):
+        resume(process.pid for process in survivors)
         terminate(survivors)
     shutil.rmtree(Path(folder), ignore_errors=True)
     if url := os.environ.get("SURGE_POSTGRES_URL"):

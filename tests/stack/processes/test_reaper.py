@@ -53,6 +53,47 @@ def test_nothing_is_left_after_the_owner_is_ended_by(signal_name: str) -> None:
     wait_until_gone(run, directory)
 
 
+HELPER = """
+import os, sys, time
+while os.getppid() == int(sys.argv[1]):
+    time.sleep(0.1)
+"""
+SERVER = f"""
+import os, subprocess, sys
+command = [sys.executable, "-c", {HELPER!r}, str(os.getpid())]
+helper = subprocess.Popen(command, env={{}}, start_new_session=True)
+print(helper.pid, flush=True)
+helper.wait()
+"""
+"""It has a helper without our mark, which ends with its parent, as PostgreSQL's processes do."""
+PAUSING_OWNER = f"""
+import sys, time
+from stack.host.account import account
+from stack.processes.pause import paused
+from stack.processes.run import Run
+who = account()
+run = Run(who.home, who)
+child = run.start("server", [sys.executable, "-c", {SERVER!r}])
+while not (helper := child.log.read_text().strip()):
+    time.sleep(0.05)
+with paused([child.pid]):
+    for said in (run.id, run.directory, helper):
+        print(said, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nothing_stays_paused_after_the_owner_is_killed() -> None:
+    command = [sys.executable, "-c", PAUSING_OWNER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        run, directory, helper = [next(process.stdout).strip() for _ in range(3)]
+        assert psutil.Process(int(helper)).status() == psutil.STATUS_STOPPED
+        process.kill()
+    wait_until_gone(run, Path(directory))
+    wait_until(lambda: not psutil.pid_exists(int(helper)), "the end of the helper")
+
+
 def test_a_run_leaves_other_runs_alone() -> None:
     first, first_run, first_directory = owner()
     second, second_run, second_directory = owner()
