@@ -11,6 +11,7 @@ before all others had their turn.
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import time
@@ -112,7 +113,11 @@ def main() -> None:
             plan = Plan.from_json(line)
             requests = stream(plan.workload, plan.size, plan.seed)
             allowed = workload(plan.workload).allowed
-            print(runner.run(drive(plan, requests, allowed)).to_json(), flush=True)
+            result = runner.run(drive(plan, requests, allowed)).to_json()
+            try:
+                print(result, flush=True)
+            except BrokenPipeError:  # the parent has been killed, and nobody reads a traceback
+                os._exit(1)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,8 @@ while os.getppid() == int(sys.argv[1]):
 SERVER = f"""
 import os, subprocess, sys
 command = [sys.executable, "-c", {HELPER!r}, str(os.getpid())]
-helper = subprocess.Popen(command, env={{}}, start_new_session=True)
+unmarked = dict(env={{"HELPER": "1"}}, stdout=subprocess.DEVNULL, start_new_session=True)
+helper = subprocess.Popen(command, **unmarked)
 print(helper.pid, flush=True)
 helper.wait()
 """
