@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     """Connections to Redis that this process may hold."""
 
     cache_seconds: float = 60.0
-    """Seconds that an answer is kept, give or take a tenth."""
+    """Seconds that an answer in Redis is fresh, give or take a tenth."""
 
     cache_missing: float = 5.0
     """The same for the answer that a product does not exist."""

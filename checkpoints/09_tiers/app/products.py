@@ -84,9 +84,8 @@ async def feed_products(
 @router.get("/{product_id}", response_model=Picked, responses=NOT_MODIFIED | problems(404, 422))
 async def get_product(request: Request, product_id: ProductId, fields: Fields = ALL) -> Response:
     cache_key, fetch = key("product", product_id), partial(fetch_detail, product_id)
-    cached, status = await tiers.get(
-        cache_key, fetch, bypasses_cache(dict(request.scope["headers"]))
-    )
+    bypass = bypasses_cache(dict(request.scope["headers"]))
+    cached, status = await tiers.get(cache_key, fetch, bypass)
     if cached.body == NEGATIVE_ENTRY:
         raise not_found("product", product_id)
     if fields != ALL:

@@ -1,4 +1,4 @@
-"""The second tier: what one instance has fetched is in Redis for all of them."""
+"""The shared cache: what one request has fetched is in Redis for all that follow."""
 
 import asyncio
 import itertools
