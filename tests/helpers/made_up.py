@@ -5,7 +5,7 @@ from itertools import count
 from random import Random
 
 from surge.machine.machine import Machine
-from surge.measure.cost import cost
+from surge.results.cost import cost
 from surge.results.rows import (
     Account,
     ClaimRow,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from surge.measure.cost import cost, shop_tiers
+from surge.results.cost import cost, shop_tiers
 from surge.results.rows import Comparison, Sides
 from surge.results.wording import number, ratio, waits_title
 

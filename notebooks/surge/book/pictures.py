@@ -17,9 +17,9 @@ from stack.checkpoint import checkpoints, find
 from stack.paths import ROOT
 from surge.book.listings import code_block
 from surge.book.markdown import table
-from surge.measure import cost, ladder as ladders, pairs
+from surge.measure import ladder as ladders, pairs
 from surge.present import figures, tables, terminal, themes
-from surge.results import stats, wording
+from surge.results import cost, stats, wording
 from surge.results.rows import COMMITTED, ClaimRow, Comparison, Row, rows
 
 FOLDER = ROOT / "chapters" / "figures"

@@ -10,12 +10,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stack.paths import ROOT
 from surge.measure import ladder
-from surge.measure.cost import EXTERNAL_TIERS, cost
 from surge.measure.ladder import Step
 from surge.present import figures
 from surge.present.figures import Shape, Table
 from surge.present.themes import DARK, LIGHT, Theme, svg
 from surge.results import wording
+from surge.results.cost import EXTERNAL_TIERS, cost
 from surge.results.rows import Comparison, Row
 
 

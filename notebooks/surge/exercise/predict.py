@@ -1,7 +1,7 @@
 """Predictions: the reader answers first, and then compares with the results of this machine."""
 
 from stack.checkpoint import Checkpoint, Prediction, previous
-from surge.measure.cost import cost
+from surge.results.cost import cost
 from surge.results.rows import ClaimRow, Comparison, Row
 
 

@@ -70,14 +70,14 @@ class Arm:
         result = self.run(replace(self.plan(workload, start), seconds=seconds))
         used = cpu_time.between(before, cpu_time.read(self._meters(stopped)))
         tiers = dict(used.tiers)
-        paused, client = tiers.pop("paused"), tiers["client"]
+        other, client = tiers.pop("paused"), tiers["client"]
         # The generator's own figure leaves out the time it takes to write its result.
         tiers["client"] = result.cpu_seconds
         requests = max(result.good, 1)
         account = Account(
-            tiers=(sum(used.tiers.values()) - paused - client) / used.capacity,
+            tiers=(sum(used.tiers.values()) - other - client) / used.capacity,
             client=(client + used.ours) / used.capacity,
-            paused=paused / used.capacity,
+            paused=other / used.capacity,
             foreign=used.foreign / used.capacity,
             idle=used.idle / used.capacity,
             unexplained=used.unexplained / used.capacity,

@@ -1,4 +1,4 @@
-"""What a load leaves behind in a system: rows, stock, jobs and log lines, held against its answers.
+"""What a load leaves behind: rows, stock, jobs and log lines, held against its answers.
 
 A service that answers 201 and sells nothing is fast.
 """
@@ -39,16 +39,10 @@ class Effects:
     reports: int = 0
     jobs: int | None = None
     """Queued so far; None where a step has no queue."""
-    lines: int | None = None
-    """Log lines written, or dropped and counted; None where the service does not log a line for
-    each answer: it has no such file, or a proxy answers too."""
 
 
-def read(system: System, writes: bool) -> Effects:
-    """Read the totals; those of the database only where they matter."""
-    lines = log_lines(system)
-    if not (writes and system.database_url):
-        return Effects(lines=lines)
+def read(system: System) -> Effects:
+    """Read the totals from the database."""
     with psycopg.connect(system.database_url, autocommit=True) as connection:
 
         def row(query: LiteralString) -> list[int]:
@@ -58,11 +52,14 @@ def read(system: System, writes: bool) -> Effects:
 
         [orders, units], [stock], [reports] = row(SOLD), row(STOCK), row(REPORTS)
         jobs = row(JOBS)[0] if system.checkpoint.serve.worker else None
-    return Effects(orders, units, stock, reports, jobs, lines)
+    return Effects(orders, units, stock, reports, jobs)
 
 
 def log_lines(system: System) -> int | None:
-    """The lines in the service's logs, with those that it says it has dropped."""
+    """The lines in the service's logs, with those that it says it has dropped.
+
+    None where it does not log a line for each answer: it has no such file, or a proxy answers too.
+    """
     files = map(system.service.log_file, range(len(system.service.children)))
     if system.proxy or not any(file.exists() for file in files):
         return None
@@ -76,9 +73,8 @@ class Books:
 
     def __init__(self, arm: Arm, writes: bool, must_log: bool) -> None:
         self.arm = arm
-        self.writes = writes
-        self.must_log = must_log
-        self.before = read(arm.system, writes)
+        self.before = read(arm.system) if writes and arm.system.database_url else None
+        self.lines = log_lines(arm.system) if must_log else None
         self.statuses = arm.statuses.copy()
         self.unanswered = arm.unanswered
 
@@ -92,19 +88,17 @@ class Books:
         """Say which of its answers the side did not stand by, if any. No request is under way."""
         statuses = self.arm.statuses - self.statuses
         lost = self.arm.unanswered - self.unanswered  # they may have been carried out
-        found = mismatch(self.before, read(self.arm.system, self.writes), statuses, lost)
-        if not found and self.must_log:
-            found = self._missing_lines(statuses.total())
+        found = self.before and mismatch(self.before, read(self.arm.system), statuses, lost)
+        found = found or self._missing_lines(statuses.total())
         side = f"{self.arm.side.upper()} ({self.arm.system.checkpoint.label})"
         return f"{side} {found}" if found else None
 
     def _missing_lines(self, answers: int) -> str | None:
         """Wait for the log, which may come later than the answers."""
+        if self.lines is None:
+            return None
         deadline = time.monotonic() + LOG_SECONDS
-        while (lines := log_lines(self.arm.system)) is not None:
-            logged = lines - (self.before.lines or 0)
-            if logged >= answers:
-                return None
+        while (logged := (log_lines(self.arm.system) or 0) - self.lines) < answers:
             if time.monotonic() > deadline:
                 return f"gave {answers:,} answers and logged {logged:,} lines"
             time.sleep(0.05)

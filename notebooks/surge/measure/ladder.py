@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from stack.checkpoint import checkpoints
-from surge.measure.cost import shop_tiers
+from surge.results.cost import shop_tiers
 from surge.results.rows import ClaimRow, Comparison, Contract, Row, Tiers
 
 

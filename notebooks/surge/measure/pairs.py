@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from surge.measure.cost import cost
+from surge.results.cost import cost
 from surge.results.rows import Interval, OpenSample, Ratios, Sample
 from surge.results.stats import interval
 

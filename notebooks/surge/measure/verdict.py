@@ -5,8 +5,8 @@ from statistics import median
 
 from surge.load.workloads import Workload
 from surge.measure.checks import ArmSamples, Evidence, first_reason
-from surge.measure.cost import median_tiers
 from surge.measure.pairs import ratios, wait_ratios
+from surge.results.cost import median_tiers
 from surge.results.rows import Comparison, Effort, OpenSample, Sample, Sides
 from surge.results.stats import decide, interval
 

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from surge.measure import ladder as ladders
-from surge.measure.cost import cost
 from surge.measure.ladder import Point
 from surge.measure.pairs import each_pair, wait_ratios
 from surge.present.themes import (
@@ -27,6 +26,7 @@ from surge.present.themes import (
     set_titles,
     style_axes,
 )
+from surge.results.cost import cost
 from surge.results.percentiles import (
     LatencyHistogram,
     histogram_percentile,

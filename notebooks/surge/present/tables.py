@@ -12,8 +12,8 @@ from rich.text import Text
 from surge.crowd.runner import PATIENCE, Outcome, RequestStats
 from surge.crowd.timeline import Timeline, Window
 from surge.measure import ladder as ladders
-from surge.measure.cost import EXTERNAL_TIERS, cost
 from surge.measure.ladder import Step
+from surge.results.cost import EXTERNAL_TIERS, cost
 from surge.results.rows import Comparison, Row, Tiers
 from surge.results.wording import (
     full_machine,
