@@ -9,7 +9,6 @@ from typing import Self
 from stack.checkpoint import Checkpoint
 from stack.errors import StackError
 from stack.host.account import account
-from stack.processes.pause import trees
 from stack.processes.ports import free_port, is_free
 from stack.processes.run import Run, close_all
 from stack.seed.data import Size
@@ -100,7 +99,7 @@ class System:
                 tiers[tier] = children
         roots = {tier: [child.pid for child in children] for tier, children in tiers.items()}
         tier_of = {child.name: tier for tier, children in tiers.items() for child in children}
-        known = trees(pid for pids in roots.values() for pid in pids)
+        known = [pid for pids in roots.values() for pid in pids]
         for name, pid in self.run.orphans(known):
             if name in tier_of:
                 roots[tier_of[name]].append(pid)

@@ -187,15 +187,22 @@ class Run:
         module = [sys.executable, "-m", *arguments]
         return self.start(name, module, environment=environment, directory=directory)
 
-    def orphans(self, known: Collection[int]) -> list[tuple[str, int]]:
-        """Processes of the run that are not known, with the name of the server each belongs to.
+    def orphans(self, roots: Collection[int]) -> list[tuple[str, int]]:
+        """Processes of the run without a parent in it, with the name of the server of each.
 
         Their parent has ended, or has let go of them: they are in no tree of ours any more.
+
+        Args:
+            roots: the processes that have their parent outside of the run from the beginning.
         """
+        members = processes_of(self.id)
+        pids = {process.pid for process in members}
         found = []
-        for process in processes_of(self.id):
+        for process in members:
             with suppress(psutil.Error):  # it has ended meanwhile
-                if process.pid not in known and (name := process.environ().get(SERVER_VARIABLE)):
+                if process.pid in roots or process.ppid() in pids:
+                    continue
+                if name := process.environ().get(SERVER_VARIABLE):
                     found.append((name, process.pid))
         return found
 

@@ -13,8 +13,16 @@ import psutil
 
 
 def tree_seconds(root: int) -> float:
-    """CPU seconds of a process, its descendants, and the children that they have reaped."""
-    process = psutil.Process(root)
+    """CPU seconds of a process, its descendants, and the children that they have reaped.
+
+    Nothing once it has ended: then its parent has the record.
+    """
+    with suppress(psutil.NoSuchProcess):
+        return _tree_seconds(psutil.Process(root))
+    return 0.0
+
+
+def _tree_seconds(process: psutil.Process) -> float:
     while True:
         reaped = reaped_seconds(process)
         total = 0.0

@@ -9,9 +9,9 @@ import pytest
 
 from stack.paths import ROOT
 from surge.book import blocks, pictures
-from surge.measure import cost, ladder, pairs
+from surge.measure import ladder, pairs
 from surge.present import figures, themes
-from surge.results import stats, wording
+from surge.results import cost, stats, wording
 from surge.results.rows import Comparison, record
 
 CHAPTER = ROOT / "chapters" / "05-async.md"
