@@ -104,7 +104,7 @@ def up(
 def roll() -> None:
     """Restart the instances of the `surge up` in another terminal, one by one."""
     if not rolling_restart.request_restarts():
-        raise StackError("There is nothing to roll. Start it in another terminal: surge up 13")
+        raise StackError("There is nothing to roll. Start it in another terminal: surge up 14")
     console.print("Asked. The terminal of `surge up` shows how it goes.")
 
 

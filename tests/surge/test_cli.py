@@ -204,5 +204,5 @@ def test_roll_without_an_up_is_an_error(
     runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rolling_restart, "account", lambda: Account({}, tmp_path, tmp_path))
-    with pytest.raises(StackError, match="surge up 13"):
+    with pytest.raises(StackError, match="surge up 14"):
         runner.invoke(cli.app, ["roll"], catch_exceptions=False)

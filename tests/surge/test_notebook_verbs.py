@@ -32,11 +32,11 @@ def test_what_if_raises_when_the_text_is_not_there() -> None:
 
 
 def test_a_variant_changes_the_label_and_how_it_is_served() -> None:
-    step = find("12")
-    other = notebook.variant("12", "granian", ["granian", "--port={port}"], {"POOL_SIZE": "5"})
-    assert other.label == "12 workers (granian)"
+    step = find("13")
+    other = notebook.variant("13", "granian", ["granian", "--port={port}"], {"POOL_SIZE": "5"})
+    assert other.label == "13 workers (granian)"
     assert other.serve.command == ["granian", "--port={port}"]
     assert other.serve.environment == {**step.serve.environment, "POOL_SIZE": "5"}
     alike = {"name", "serve"}
     assert other.model_dump(exclude=alike) == step.model_dump(exclude=alike)
-    assert notebook.variant("12", "same").serve == step.serve
+    assert notebook.variant("13", "same").serve == step.serve

@@ -2,7 +2,7 @@
 
 A marker is the name of a kind with its arguments; `@block` shows what it looks like. Where a block
 compares, B may be an experiment of the chapter's notebook, such as `work/02-no-index`, or the same
-code served in another way, such as `12/granian`. Numbers come from the rows committed under
+code served in another way, such as `13/granian`. Numbers come from the rows committed under
 `notebooks/results`, and from nowhere else.
 """
 

@@ -139,7 +139,7 @@ def climb(last: str) -> Picture | None:
 def newest_comparison(a: str, b: str, workload: str) -> Comparison | None:
     """The newest committed comparison of two checkpoints on a workload.
 
-    Each may be served in another way, such as `12/granian`; `b` may also be an experiment of a
+    Each may be served in another way, such as `13/granian`; `b` may also be an experiment of a
     notebook, such as `work/02-no-index`, served in any way.
     """
     of_a = label(a)

@@ -87,7 +87,7 @@ def experiment(many: int, seconds: float = 5) -> dict[str, object]:
         "NGINX_IDLE": "600s",
     }
     command = [sys.executable, "-m", "surge.load.idle"]
-    system = System(find("13"), size="tiny", port=port, environment=settings)
+    system = System(find("14"), size="tiny", port=port, environment=settings)
     with system as running, LoadGenerator() as generator:
         plan = Plan([running.url], "hot", connections=16, seconds=seconds, size="tiny")
         found: dict[str, object] = {"reads alone": generator.run(plan).good}

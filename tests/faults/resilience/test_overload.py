@@ -24,7 +24,7 @@ SECONDS = 4.0
 ROUNDS = 3
 """Another process on the machine may spoil one, and not all of them."""
 MOST = 0.5
-"""Of the peak. How much more it is, notebook 15 measures, with the machine to itself."""
+"""Of the peak. How much more it is, notebook 16 measures, with the machine to itself."""
 
 
 @each(RESILIENT)

@@ -37,7 +37,7 @@ def test_of_all_who_find_a_stale_answer_one_fetches_another(proxied: Checkpoint)
 def test_what_nginx_counts_as_a_failure_of_an_instance(
     proxied: Checkpoint, monkeypatch: pytest.MonkeyPatch, path: str, counts: bool
 ) -> None:
-    """The table of chapter 13. A client who can bring it about shuts a shop that counts."""
+    """The table of chapter 14. A client who can bring it about shuts a shop that counts."""
     shutil.copy(SERVICES / "broken_answers.py", proxied.directory / "app.py")
     hasty = TEMPLATE.read_text().replace("proxy_read_timeout 30s", "proxy_read_timeout 1s")
     (proxied.directory / TEMPLATE.name).write_text(hasty)

@@ -30,7 +30,7 @@ LATE = [
     TimedRequest(9.4, 200, False),
 ]
 MADE_UP = Timeline(200, 9, QUICK + LATE)
-SURGES = {"01 naive": MADE_UP, "15 resilient": Timeline(2_000, 9, QUICK)}
+SURGES = {"01 naive": MADE_UP, "16 resilient": Timeline(2_000, 9, QUICK)}
 
 
 def test_the_middle_phase_has_ten_times_the_shoppers() -> None:

@@ -1,0 +1,76 @@
+"""What the shop reads from its environment."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    database_url: str = "postgresql://surge@127.0.0.1:5432/surge"
+    """Where PostgreSQL is."""
+
+    pool_size: int = 20
+    """Connections to PostgreSQL that this process may hold."""
+
+    pool_timeout: float = 10.0
+    """Seconds a request may wait for a connection before it is turned away."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Where Redis is, or something that speaks its protocol: Valkey from 8.1 on, Redis from 8.4."""
+
+    cache_prefix: str = "shop"
+    """How our keys begin, for a Redis that we share with others."""
+
+    cache_connections: int = 20
+    """Connections to Redis that this process may hold."""
+
+    memory_bytes: int = 64_000_000
+    """Bytes that the answers in this process's memory may take together."""
+
+    memory_spellings: int = 10_000
+    """URLs for which this process remembers their cache entry."""
+
+    memory_seconds: float = 5.0
+    """Seconds that they are sent without asking Redis. If the message of a change is lost, two
+    instances may disagree for as long."""
+
+    cache_seconds: float = 60.0
+    """Seconds that an answer in Redis is fresh, give or take a tenth."""
+
+    cache_missing: float = 5.0
+    """The same for the answer that a product does not exist."""
+
+    cache_stale: float = 30.0
+    """Seconds that it is kept after that, and sent while a new one is fetched."""
+
+    cache_patience: float = 1.0
+    """Seconds to wait for another instance that is fetching what we need."""
+
+    cache_timeout: float = 0.2
+    """Seconds that Redis may take for an answer."""
+
+    cache_pause: float = 1.0
+    """Seconds that we do not ask Redis after it has failed. When it answers again, other instances
+    may read entries that our changes have made stale: for as long, and one or two `cache_timeout`
+    more."""
+
+    partners_url: str = "http://127.0.0.1:9000"
+    """Where the partner services are; each has a path of its own below it."""
+
+    partner_timeout: float = 2.0
+    """Seconds a partner may take before its offer is given up."""
+
+    ready_timeout: int = 2
+    """Seconds a dependency may take to prove that it is there."""
+
+    log_file: Path = Path("requests.log")
+    """Where a line per request is written."""
+
+    log_queue: int = 10_000
+    """Lines that may wait to be written, about a kilobyte each; more are dropped."""
+
+    log_patience: float = 5.0
+    """Seconds that a stop waits for the last lines to be written."""
+
+
+settings = Settings()
