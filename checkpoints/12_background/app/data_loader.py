@@ -41,6 +41,9 @@ class DataLoader(Generic[Key, Value]):
             task.add_done_callback(self.tasks.discard)
 
     async def load_batch(self, batch: list[tuple[Key, asyncio.Future[Value]]]) -> None:
+        batch = [one for one in batch if not one[1].done()]
+        if not batch:
+            return  # all callers were cancelled
         futures = [future for _, future in batch]
         try:
             values = await self.load_many([key for key, _ in batch])

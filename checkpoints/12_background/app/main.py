@@ -19,6 +19,7 @@ from app.database import engine
 from app.logs import LogRequests, open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
+from app.sale.middleware import OrderMiddleware
 
 
 @asynccontextmanager
@@ -37,6 +38,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
 
 shop = Service(title="Surge shop", version="1", lifespan=lifespan, responses=problems(500, 503))
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+shop.add_middleware(OrderMiddleware)
 shop.add_middleware(LogRequests)
 add_problem_handlers(shop)
 shop.include_router(products.router)

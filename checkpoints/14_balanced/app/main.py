@@ -21,6 +21,7 @@ from app.database import engine
 from app.logs import LogRequests, open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
+from app.sale.middleware import OrderMiddleware
 
 
 @asynccontextmanager
@@ -49,6 +50,7 @@ shop = Service(
     redirect_slashes=False,  # a redirect would repeat the client's whole URL in a header
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+shop.add_middleware(OrderMiddleware)
 shop.add_middleware(LogRequests)
 add_problem_handlers(shop)
 shop.include_router(products.router)

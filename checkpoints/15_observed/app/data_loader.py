@@ -45,6 +45,9 @@ class DataLoader(Generic[Key, Value]):
             task.add_done_callback(self.tasks.discard)
 
     async def load_batch(self, batch: list[tuple[Key, asyncio.Future[Value], Span | None]]) -> None:
+        batch = [one for one in batch if not one[1].done()]
+        if not batch:
+            return  # all callers were cancelled
         futures = [future for _, future, _ in batch]
         spans = [span for _, _, span in batch if span]
         try:

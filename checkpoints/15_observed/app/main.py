@@ -22,6 +22,7 @@ from app.database import engine
 from app.logs import open_log
 from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
+from app.sale.middleware import OrderMiddleware
 from app.telemetry import metrics
 from app.telemetry.middleware import TelemetryMiddleware
 from app.telemetry.tracing import open_tracing
@@ -63,6 +64,7 @@ shop = Service(
     telemetry=TELEMETRY,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+shop.add_middleware(OrderMiddleware)
 shop.add_middleware(TelemetryMiddleware)
 add_problem_handlers(shop)
 shop.include_router(products.router)

@@ -25,6 +25,7 @@ from app.partners import open_client
 from app.problems import Service, add_problem_handlers, problems
 from app.resilience.admission import AdmissionControlMiddleware
 from app.resilience.limit import limit
+from app.sale.middleware import OrderMiddleware
 from app.settings import settings
 from app.telemetry import metrics
 from app.telemetry.middleware import TelemetryMiddleware
@@ -76,6 +77,7 @@ shop = Service(
     telemetry=TELEMETRY,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
+shop.add_middleware(OrderMiddleware)
 shop.add_middleware(TelemetryMiddleware)
 add_problem_handlers(shop)
 shop.include_router(products.router)

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     connect_timeout: float = 2.0
     """Seconds that PostgreSQL may take to accept a connection."""
 
+    lock_timeout: float = 0.5
+    """Seconds that a sale waits for a product that somebody else has locked."""
+
     pool_timeout: float = 5.0
     """Seconds a request may wait for a connection before it is turned away."""
 

@@ -7,7 +7,7 @@ fast checkpoints fully, few enough that the slowest answers within a slice.
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count, cycle
+from itertools import count, cycle, islice
 from random import Random
 from urllib.parse import urlencode
 
@@ -20,6 +20,9 @@ HOT = 1_000
 HOTTEST = 50
 DRAWS = 10_000
 """How many draws are prepared and then repeated: drawing costs more than sending."""
+SALE_PRODUCTS, SALE_ORDERS = 10, 1_200
+"""Products on sale at a time, and orders until the next ones are. A product has a stock of 95 on
+average, so in the end most of them are sold out."""
 PAGE = 20
 WALK = 10
 """Pages a shopper scrolls down the feed."""
@@ -204,8 +207,26 @@ def orders(size: Size, rand: Random) -> Iterator[Request]:
     ids = cycle(rand.sample(hot_ids(size, HOT), HOT))
     prefix = f"{rand.getrandbits(64):016x}"
     for number in count():
-        body = {"product_id": next(ids), "quantity": 1, "customer": f"shopper{number}@example.com"}
-        yield Request(json_request("POST", "/orders", body, key=f"{prefix}-{number}"))
+        yield order(next(ids), f"{prefix}-{number}")
+
+
+def order(product_id: int, key: str) -> Request:
+    """One unit of a product; each order has a customer and a key of its own."""
+    body = {"product_id": product_id, "quantity": 1, "customer": f"{key}@example.com"}
+    return Request(json_request("POST", "/orders", body, key=key))
+
+
+def sale(size: Size, rand: Random) -> Iterator[Request]:
+    """Everybody buys the same ten products, until most are sold out; then ten others are on sale.
+
+    So fast and slow checkpoints meet the same products, as full or as empty, in the same order.
+    """
+    on_sale = cycle(rand.sample(hot_ids(size, HOT), HOT))
+    prefix = f"{rand.getrandbits(64):016x}"
+    for number in count():
+        if number % SALE_ORDERS == 0:
+            ids = list(islice(on_sale, SALE_PRODUCTS))
+        yield order(ids[number % SALE_PRODUCTS], f"{prefix}-{number}")
 
 
 def reports(size: Size, rand: Random) -> Iterator[Request]:
@@ -269,6 +290,14 @@ WORKLOADS = {
             "orders",
             orders,
             connections=16,
+            allowed=frozenset({201, 409}),
+            writes=True,
+            reads=False,
+        ),
+        Workload(
+            "sale",
+            sale,
+            connections=64,
             allowed=frozenset({201, 409}),
             writes=True,
             reads=False,

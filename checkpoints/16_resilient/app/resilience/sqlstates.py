@@ -20,6 +20,7 @@ class Refusal(NamedTuple):
 
 
 UNAVAILABLE = Refusal(retry=True, stale=True)
+LOCKED = Refusal()
 
 # What is not in here is a bug of ours, and a 500: 22 (data), 23 (constraints), 42 (a typo), ...
 REFUSALS = {
@@ -29,7 +30,7 @@ REFUSALS = {
     "25006": Refusal(reconnect=True),  # read-only: after a failover, this one leads to the standby
     "40001": Refusal(retry=True),  # another transaction was quicker (serialization failure)
     "40P01": Refusal(retry=True),  # two waited for each other, and this one was chosen (deadlock)
-    "55P03": Refusal(),  # lock_timeout: it has waited long enough, and would wait again
+    "55P03": LOCKED,  # lock_timeout: it has waited long enough, and would wait again
     "57014": Refusal(),  # statement_timeout, or an operator ended it
     "58": Refusal(),  # the system under PostgreSQL fails: a disk, a file
     "XX": Refusal(),  # PostgreSQL itself fails
