@@ -38,7 +38,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
 
 shop = Service(title="Surge shop", version="1", lifespan=lifespan, responses=problems(500, 503))
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-shop.add_middleware(OrderMiddleware)
 shop.add_middleware(LogRequests)
 add_problem_handlers(shop)
 shop.include_router(products.router)
@@ -47,4 +46,5 @@ shop.include_router(orders.router)
 shop.include_router(reports.router)
 shop.include_router(health.router)
 add_pagination(shop)
-app = CacheMiddleware(shop)  # before all that a framework does for a request
+# Before all that a framework does for a request.
+app = CacheMiddleware(OrderMiddleware(shop))

@@ -50,7 +50,6 @@ shop = Service(
     redirect_slashes=False,  # a redirect would repeat the client's whole URL in a header
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-shop.add_middleware(OrderMiddleware)
 shop.add_middleware(LogRequests)
 add_problem_handlers(shop)
 shop.include_router(products.router)
@@ -59,4 +58,5 @@ shop.include_router(orders.router)
 shop.include_router(reports.router)
 shop.include_router(health.router)
 add_pagination(shop)
-app = CacheMiddleware(LogBugs(shop))  # before all that a framework does for a request
+# Before all that a framework does for a request.
+app = CacheMiddleware(OrderMiddleware(LogBugs(shop)))

@@ -64,7 +64,6 @@ shop = Service(
     telemetry=TELEMETRY,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-shop.add_middleware(OrderMiddleware)
 shop.add_middleware(TelemetryMiddleware)
 add_problem_handlers(shop)
 shop.include_router(products.router)
@@ -74,4 +73,5 @@ shop.include_router(reports.router)
 shop.include_router(health.router)
 shop.include_router(metrics.router)
 add_pagination(shop)
-app = CacheMiddleware(LogBugs(shop))  # before all that a framework does for a request
+# Before all that a framework does for a request.
+app = CacheMiddleware(OrderMiddleware(LogBugs(shop)))

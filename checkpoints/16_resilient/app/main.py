@@ -77,7 +77,6 @@ shop = Service(
     telemetry=TELEMETRY,
 )
 shop.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)
-shop.add_middleware(OrderMiddleware)
 shop.add_middleware(TelemetryMiddleware)
 add_problem_handlers(shop)
 shop.include_router(products.router)
@@ -87,4 +86,5 @@ shop.include_router(reports.router)
 shop.include_router(health.router)
 shop.include_router(metrics.router)
 add_pagination(shop)
-app = AdmissionControlMiddleware(CacheMiddleware(LogBugs(shop)))  # before the framework
+# Before all that a framework does for a request.
+app = AdmissionControlMiddleware(CacheMiddleware(OrderMiddleware(LogBugs(shop))))

@@ -1,11 +1,13 @@
 """Orders in the usual form are placed before the framework routes and validates; others after."""
 
 import re
+import time
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Response
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.logs import choose_request_id, log_request
 from app.problems import on_http_error
 from app.sale.purchases import Purchase
 from app.sale.transaction import sales
@@ -16,7 +18,7 @@ LONGEST_BODY = 1000
 
 
 class OrderMiddleware:
-    """It places an order, or leaves it to the endpoint, which says what is wrong with it."""
+    """Before the framework: it places an order, or leaves it to the endpoint."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -25,38 +27,26 @@ class OrderMiddleware:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/orders":
             await self.app(scope, receive, send)
             return
+        started = scope["started"] = time.perf_counter()
+        request_headers = dict(scope["headers"])
         message = await receive()
-        purchase = parse(scope, message)
-        if purchase is None:
+        purchase = parse(scope, request_headers, message)
+        response = await place(scope, purchase) if purchase else None
+        if response is None:
             await self.app(scope, replay(message, receive), send)
             return
-        try:
-            order = OrderOut.model_validate(await sales.load(purchase))
-        except HTTPException as error:
-            refusal = await on_http_error(Request(scope), error)
-            await refusal(scope, receive, send)
-            return
-        except Exception as error:
-            scope["sale_error"] = error  # the endpoint raises it: handlers there make the response
-            await self.app(scope, replay(message, receive), send)
-            return
-        body = order.model_dump_json().encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"location", b"/orders/%d" % order.id),
-        ]
-        await send({"type": "http.response.start", "status": 201, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        request_id = choose_request_id(request_headers.get(b"x-request-id"))
+        response.headers["X-Request-ID"] = request_id
+        await response(scope, receive, send)
+        log_request(request_id, "POST", scope["raw_path"], response.status_code, started)
 
 
-def parse(scope: Scope, message: Message) -> Purchase | None:
-    """The purchase, if all of it is there, valid, and in the usual form."""
-    headers = dict(scope["headers"])
+def parse(scope: Scope, headers: dict[bytes, bytes], message: Message) -> Purchase | None:
+    """The purchase, if the request is valid, complete, and in the usual form."""
     key = headers.get(b"idempotency-key")
     if (
         message["type"] != "http.request"
-        or message["more_body"]
+        or message.get("more_body")
         or len(message["body"]) > LONGEST_BODY
         or len(headers) < len(scope["headers"])  # one of them is there twice
         or headers.get(b"content-type") != b"application/json"
@@ -70,8 +60,21 @@ def parse(scope: Scope, message: Message) -> Purchase | None:
     return Purchase(new.product_id, new.quantity, new.customer, key.decode() if key else None)
 
 
+async def place(scope: Scope, purchase: Purchase) -> Response | None:
+    """The order, or why there is none; None if the endpoint has to answer."""
+    try:
+        order = OrderOut.model_validate(await sales.load(purchase))
+    except HTTPException as error:
+        return await on_http_error(Request(scope), error)
+    except Exception as error:
+        scope["sale_error"] = error  # the endpoint raises it: handlers there make the response
+        return None
+    headers = {"Location": f"/orders/{order.id}"}
+    return Response(order.model_dump_json(), 201, headers, "application/json")
+
+
 def replay(message: Message, receive: Receive) -> Receive:
-    """A `receive` that gives a message again that was received already."""
+    """A `receive` that first gives a message again."""
     messages = [message]
 
     async def receive_again() -> Message:

@@ -115,11 +115,6 @@ def current_traceparent() -> str | None:
     return trace_headers().get("traceparent")
 
 
-def name_request(name: str) -> None:
-    """For a request that is answered before routing, which names all others."""
-    trace.get_current_span().update_name(name)
-
-
 def record_request(parent: bytes, name: str, seconds: float, status: int) -> None:
     """Make the span of a request that is over: a hit, or an unsampled one that went wrong."""
     ended = time.time_ns()
