@@ -26,9 +26,12 @@ LIBRARIES = (
     "aiohttp",
     "asyncpg",
     "email_validator",
-    "fastapi",
+    "fastapi.middleware.gzip",
+    "fastapi_pagination.cursor",
+    "fastapi_pagination.customization",
     "fastapi_pagination.ext.sqlalchemy",
     "httptools",
+    "httpx2",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "procrastinate",
     "prometheus_client",
@@ -39,6 +42,7 @@ LIBRARIES = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.ext.asyncio",
     "structlog",
+    "typer",
     "uvicorn.main",
     "uvicorn.protocols.http.httptools_impl",
     "uvloop",
@@ -135,10 +139,15 @@ def run_service(request: Request) -> None:
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 
+def _route(parameter: str) -> None:
+    """A route like any other."""
+
+
 def main() -> None:
     """Import the libraries, then serve."""
     for library in LIBRARIES:
         import_module(library)
+    import_module("fastapi").FastAPI().get("/")(_route)  # the first route imports pydantic.v1
     # uvicorn starts several worker processes by `spawn`: each would import everything again.
     vars(import_module("uvicorn._subprocess"))["spawn"] = multiprocessing.get_context("fork")
     gc.collect()

@@ -2,21 +2,45 @@
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
+Children = Mapping[int, Sequence[int]]
+"""The children of each process that has any."""
 
-def trees(roots: Iterable[int]) -> list[int]:
-    """Processes and all their descendants, parents before their children."""
-    children: dict[int, list[int]] = {}
-    for process in psutil.process_iter(["ppid"]):
-        children.setdefault(process.info["ppid"], []).append(process.pid)
+
+def trees(roots: Iterable[int], children: Children | None = None) -> list[int]:
+    """Processes and all their descendants, parents before their children.
+
+    Args:
+        roots: the processes.
+        children: those of all processes, for a caller that has just read them.
+    """
+    children = children or all_children()
     found = list(roots)
     for pid in found:  # it grows meanwhile
         found += children.get(pid, [])
     return found
+
+
+def all_children() -> Children:
+    """The children of every process that runs now: one look at the whole process table."""
+    children: dict[int, list[int]] = {}
+    for pid in psutil.pids():
+        with suppress(OSError, psutil.Error):  # it has ended meanwhile
+            children.setdefault(_parent(pid), []).append(pid)
+    return children
+
+
+def _parent(pid: int) -> int:
+    if sys.platform == "linux":  # psutil reads several files for it, of every process
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(status.rpartition(b")")[2].split()[1])  # a name may have brackets and blanks
+    return psutil.Process(pid).ppid()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from stack.processes.pause import trees
+from stack.processes.pause import all_children, trees
 from surge.machine.process_time import all_clocks, tree_seconds
 
 Pids = Mapping[str, Sequence[int]]
@@ -70,9 +70,13 @@ def read(pids: Pids) -> Reading:
     """Read all meters."""
     roots = [root for tier in pids.values() for root in tier]
     machine = psutil.cpu_times()
+    children = all_children()
     return Reading(
         at=time.perf_counter(),
-        tiers={tier: sum(map(tree_seconds, roots)) for tier, roots in pids.items()},
+        tiers={
+            tier: sum(tree_seconds(root, children) for root in roots)
+            for tier, roots in pids.items()
+        },
         ours=time.process_time(),
         known=frozenset([os.getpid(), *trees(roots)]),
         clocks=all_clocks() if sys.platform == "linux" else None,

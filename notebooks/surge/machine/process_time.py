@@ -11,28 +11,35 @@ from contextlib import suppress
 
 import psutil
 
+from stack.processes.pause import Children, trees
 
-def tree_seconds(root: int) -> float:
+
+def tree_seconds(root: int, children: Children | None = None) -> float:
     """CPU seconds of a process, its descendants, and the children that they have reaped.
 
     Nothing once it has ended: then its parent has the record.
+
+    Args:
+        root: the process.
+        children: those of all processes, for a caller that has just read them.
     """
     with suppress(psutil.NoSuchProcess):
-        return _tree_seconds(psutil.Process(root))
+        return _tree_seconds(psutil.Process(root), children)
     return 0.0
 
 
-def _tree_seconds(process: psutil.Process) -> float:
+def _tree_seconds(process: psutil.Process, children: Children | None) -> float:
     while True:
         reaped = reaped_seconds(process)
         total = 0.0
         # Children first: one that ends before it is read is then in its parent's record.
-        for member in [*reversed(process.children(recursive=True)), process]:
+        for pid in reversed(trees([process.pid], children)):
             with suppress(psutil.NoSuchProcess, OSError):
-                total += process_seconds(member)
-        # A child that was read and then reaped is counted twice: read everything again.
+                total += process_seconds(psutil.Process(pid))
         if reaped_seconds(process) == reaped:
             return total
+        # A child that was read and then reaped is counted twice: read everything again.
+        children = None
 
 
 def process_seconds(process: psutil.Process) -> float:

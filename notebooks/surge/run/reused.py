@@ -25,6 +25,8 @@ class ReusedSystem(System):
     """By their settings."""
     lock: ClassVar[Lock] = Lock()
     in_use = False
+    lent: Self | None = None
+    """The running system that this one's `with` block has got in its place."""
 
     def __enter__(self) -> Self:
         if "LOG_FILE" in self.environment or self.directory != self.checkpoint.directory:
@@ -36,6 +38,7 @@ class ReusedSystem(System):
                 return super().__enter__()
             if found and found.is_intact():
                 found.in_use = True
+                self.lent = found
                 found.backing.reset_partners(PartnerSettings().model_dump())
                 return found
             self.in_use = True
@@ -47,7 +50,7 @@ class ReusedSystem(System):
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.in_use = False
+        (self.lent or self).in_use = False
         if self not in self.running.values():
             super().__exit__(*error)
 

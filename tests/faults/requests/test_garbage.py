@@ -11,23 +11,23 @@ from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan
 from surge.machine.waiting import wait_until
 
-HALF = 50_000
+HALF = 25_000
 FEW = 32  # connections: so many are never refused, and every request counts
 SORTS = ("newest", "price", "-price", "rating")
 KEPT_PAGES = 5
 
 SMALL = {
-    "MEMORY_BYTES": "6000000",  # the first half fills both
-    "MEMORY_SPELLINGS": "1000",
+    "MEMORY_BYTES": "3000000",  # the first half fills both
+    "MEMORY_SPELLINGS": "500",
     "CACHE_MISSING": "1",
     "CACHE_STALE": "1",  # so long a key stays when its answer is not fresh any more
     "LOG_QUEUE": "1000",
 }
 
 # A fifth of all URLs have an answer that is kept. A service that also kept each of these URLs, with
-# its place in a dict some 400 bytes, would grow by four million and what allocators need; one that
+# its place in a dict some 400 bytes, would grow by two million and what allocators need; one that
 # keeps a bounded number of them has them all after the first half.
-MORE = 2_500_000
+MORE = 1_250_000
 
 
 def test_garbage_urls_fill_neither_memory_nor_redis() -> None:
