@@ -18,6 +18,7 @@ from app.telemetry.middleware import RequestRecord, observe_request
 
 KEY = re.compile(rb"[!-~]{1,255}")
 LONGEST_BODY = 1000
+ORDERS = "/orders"
 # Every address like these is valid. What EmailStr does to judge the others takes a while.
 ADDRESS = r"^[a-z0-9]+([._+-][a-z0-9]+)*@([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]{2,3}$"
 
@@ -33,7 +34,7 @@ class OrderMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/orders":
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != ORDERS:
             await self.app(scope, receive, send)
             return
         started = scope["started"] = time.perf_counter()
@@ -49,7 +50,7 @@ class OrderMiddleware:
         response.headers["X-Request-ID"] = request_id
         await response(scope, receive, send)
         request = RequestRecord(scope, request_id, parent, started)
-        observe_request(request, "/orders", response.status_code)
+        observe_request(request, ORDERS, response.status_code)
 
 
 def parse(scope: Scope, headers: dict[bytes, bytes], message: Message) -> Purchase | None:
@@ -73,17 +74,20 @@ def parse(scope: Scope, headers: dict[bytes, bytes], message: Message) -> Purcha
 
 async def place(scope: Scope, purchase: Purchase, parent: bytes) -> Response | None:
     """The order, or why there is none; None if the endpoint has to answer."""
-    try:
-        with tracing.resume_trace(parent, "POST /orders"), metrics.active.track_inprogress():
-            purchase.traceparent = tracing.current_traceparent() or parent.decode()
+    with tracing.resume_trace(parent, f"POST {ORDERS}"), metrics.active.track_inprogress():
+        purchase.traceparent = tracing.current_traceparent() or parent.decode()
+        try:
             order = OrderOut.model_validate(await sales.load(purchase))
-    except HTTPException as error:
-        return await on_http_error(Request(scope), error)
-    except Exception as error:
-        scope["sale_error"] = error  # the endpoint raises it: handlers there make the response
-        return None
-    headers = {"Location": f"/orders/{order.id}"}
-    return Response(order.model_dump_json(), 201, headers, "application/json")
+        except HTTPException as error:
+            response = await on_http_error(Request(scope), error)
+        except Exception as error:
+            scope["sale_error"] = error  # the endpoint raises it: handlers there make the response
+            return None
+        else:
+            headers = {"Location": f"/orders/{order.id}"}
+            response = Response(order.model_dump_json(), 201, headers, "application/json")
+        tracing.describe_request(ORDERS, response.status_code)
+    return response
 
 
 def replay(message: Message, receive: Receive) -> Receive:

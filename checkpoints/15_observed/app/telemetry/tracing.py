@@ -96,7 +96,8 @@ def record_span(name: str, started: int, **attributes: Any) -> None:
 def batch_span(spans: list[Span], name: str) -> AbstractContextManager[object]:
     """A span for work that several traces share: in the first one's trace, linked to the others."""
     if not spans:
-        return nullcontext()
+        # Its task began in some caller's trace, which may be one that the last batch was for.
+        return trace.use_span(trace.INVALID_SPAN)
     first, *others = spans
     links = [Link(other.get_span_context()) for other in others]
     return tracer.start_as_current_span(name, trace.set_span_in_context(first), links=links)
@@ -113,6 +114,14 @@ def trace_headers() -> dict[str, str]:
 
 def current_traceparent() -> str | None:
     return trace_headers().get("traceparent")
+
+
+def describe_request(route: str, status: int) -> None:
+    """Tell the span what the framework would, had it seen the request."""
+    request_span = trace.get_current_span()
+    request_span.set_attributes({"http.route": route, "http.response.status_code": status})
+    if status >= 500:
+        request_span.set_status(StatusCode.ERROR)
 
 
 def record_request(parent: bytes, name: str, seconds: float, status: int) -> None:

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import HTTPException, Request, Response
 from pydantic import Field, ValidationError
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import choose_request_id
+from app.orders import place_order
 from app.problems import on_http_error
 from app.sale.purchases import Purchase
 from app.sale.transaction import sales
@@ -18,6 +20,8 @@ from app.telemetry.middleware import RequestRecord, observe_request
 
 KEY = re.compile(rb"[!-~]{1,255}")
 LONGEST_BODY = 1000
+ORDERS = "/orders"
+ROUTE = Route(ORDERS, endpoint=place_order, methods=["POST"])
 # Every address like these is valid. What EmailStr does to judge the others takes a while.
 ADDRESS = r"^[a-z0-9]+([._+-][a-z0-9]+)*@([a-z0-9]+(-[a-z0-9]+)*\.)+[a-z]{2,3}$"
 
@@ -33,10 +37,11 @@ class OrderMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/orders":
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != ORDERS:
             await self.app(scope, receive, send)
             return
         started = scope["started"] = time.perf_counter()
+        scope["route"] = ROUTE  # for the guard, if the time runs out
         request_headers = dict(scope["headers"])
         message = await receive()
         purchase = parse(scope, request_headers, message)
@@ -49,7 +54,7 @@ class OrderMiddleware:
         response.headers["X-Request-ID"] = request_id
         await response(scope, receive, send)
         request = RequestRecord(scope, request_id, parent, started)
-        observe_request(request, "/orders", response.status_code)
+        observe_request(request, ORDERS, response.status_code)
 
 
 def parse(scope: Scope, headers: dict[bytes, bytes], message: Message) -> Purchase | None:
@@ -73,17 +78,20 @@ def parse(scope: Scope, headers: dict[bytes, bytes], message: Message) -> Purcha
 
 async def place(scope: Scope, purchase: Purchase, parent: bytes) -> Response | None:
     """The order, or why there is none; None if the endpoint has to answer."""
-    try:
-        with tracing.resume_trace(parent, "POST /orders"), metrics.active.track_inprogress():
-            purchase.traceparent = tracing.current_traceparent() or parent.decode()
+    with tracing.resume_trace(parent, f"POST {ORDERS}"), metrics.active.track_inprogress():
+        purchase.traceparent = tracing.current_traceparent() or parent.decode()
+        try:
             order = OrderOut.model_validate(await sales.load(purchase))
-    except HTTPException as error:
-        return await on_http_error(Request(scope), error)
-    except Exception as error:
-        scope["sale_error"] = error  # the endpoint raises it: handlers there make the response
-        return None
-    headers = {"Location": f"/orders/{order.id}"}
-    return Response(order.model_dump_json(), 201, headers, "application/json")
+        except HTTPException as error:
+            response = await on_http_error(Request(scope), error)
+        except Exception as error:
+            scope["sale_error"] = error  # the endpoint raises it: handlers there make the response
+            return None
+        else:
+            headers = {"Location": f"/orders/{order.id}"}
+            response = Response(order.model_dump_json(), 201, headers, "application/json")
+        tracing.describe_request(ORDERS, response.status_code)
+    return response
 
 
 def replay(message: Message, receive: Receive) -> Receive:
