@@ -106,7 +106,7 @@ SPELLINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_odd_spelling_of_an_order_is_the_same_order(shop: Shop, before: Shop, name: str) -> None:
     """By its key, the usual spelling and the odd one get each other's order."""
-    usual, oddly = partial(ask, shop, TYPE), partial(ask, shop, **SPELLINGS[name])
+    usual, oddly = partial(ask, shop), partial(ask, shop, **SPELLINGS[name])
     for number, (first, second) in enumerate([(usual, oddly), (oddly, usual)]):
         mine = key(f"{name.replace(' ', '-')}-{number}")
         one, other = first(mine), second(mine)
