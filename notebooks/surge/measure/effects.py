@@ -22,8 +22,6 @@ JOBS: LiteralString = "SELECT last_value - 1 + is_called::int FROM procrastinate
 DROPPED = re.compile(rb'"dropped":(\d+)')
 LOG_SECONDS = 2.0
 """Lines are written some time after their response."""
-REFUSALS = 0.1
-"""Both sides sell from the same stock; the faster one has sold a little more of it."""
 TAIL = 100_000
 """Bytes at the end of a log, where the latest number of dropped lines stands."""
 
@@ -105,9 +103,9 @@ class Books:
         return None
 
 
-def refusals_differ(a: Books, b: Books) -> str | None:
-    """Say if one side refuses many more orders than the other: a refusal is cheap."""
-    if abs(a.refused - b.refused) <= REFUSALS:
+def refusals_differ(a: Books, b: Books, most: float) -> str | None:
+    """Say if the shares of orders that the two sides refuse differ by more than `most`."""
+    if abs(a.refused - b.refused) <= most:
         return None
     return f"of the orders, {a.refused:.0%} and {b.refused:.0%} were refused as sold out"
 

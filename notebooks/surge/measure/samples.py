@@ -61,7 +61,7 @@ class SampleSet:
         elif self.workload.reads:
             doubts.append(differing(arms, self.workload, seconds, seed, together=True))
         doubts += [book.mismatch() for book in books.values()]
-        doubts.append(refusals_differ(books["a"], books["b"]))
+        doubts.append(refusals_differ(books["a"], books["b"], self.workload.refusals))
         self.doubt = self.doubt or next(filter(None, doubts), None)
 
     def _add_round(self, arms: Mapping[Side, Arm], seconds: float, start: int, number: int) -> None:

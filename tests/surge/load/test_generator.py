@@ -13,7 +13,7 @@ from stack.errors import StackError
 from surge.load.generator import LoadGenerator, drive
 from surge.load.http1 import Request
 from surge.load.plan import Plan, Result
-from surge.load.workloads import get
+from surge.load.streams import get
 from surge.results.stats import decide, interval
 
 

@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from stack.errors import StackError
-from stack.seed.data import CATEGORIES, COUNTS, Size, hot_ids
+from stack.seed.data import CATEGORIES, COUNTS, Size, hot_ids, products
 from surge.load.http1 import Request
-from surge.load.workloads import HOT, MIXED, PAGE, WORKLOADS, workload
+from surge.load.streams import HOT, MIXED, PAGE, SALE_ORDERS
+from surge.load.workloads import WORKLOADS, workload
 
 
 def raws(name: str, n: int, size: Size = "tiny", seed: int = 1) -> list[bytes]:
@@ -62,6 +63,17 @@ def test_lists_are_the_first_pages_and_deep_ones_the_last() -> None:
             assert pages == {1, 2, 3}
         else:
             assert min(pages) > COUNTS[size].products / len(CATEGORIES) / PAGE / 2
+
+
+def test_a_sale_is_of_ten_products_at_a_time_and_most_sell_out() -> None:
+    heads = raws("sale", 2 * SALE_ORDERS, "full")
+    bodies = [json.loads(raw.partition(b"\r\n\r\n")[2]) for raw in heads]
+    first, second = bodies[:SALE_ORDERS], bodies[SALE_ORDERS:]
+    wanted = Counter(body["product_id"] for body in first)
+    assert len(wanted) == 10
+    assert wanted.keys().isdisjoint(body["product_id"] for body in second)
+    stock = {product.id: product.stock for product in products("full")}
+    assert sum(wanted[id] >= stock[id] for id in wanted) >= 6
 
 
 def test_no_two_orders_share_a_key() -> None:
