@@ -107,12 +107,11 @@ class Shop:
         last.close()
         return sent
 
-    def send_together(self, orders: Sequence[Order]) -> list[Sent]:
+    def send_together(self, orders: Sequence[Order], instance: int = 0) -> list[Sent]:
         """Send orders that share a transaction: they come while one that sells nothing waits."""
         with self.held(GATE):
-            first = self.send([Order(GATE)])
-            self.wait_for_waiting(1)
-            sent = self.send(orders)
+            first = self.send([Order(GATE)], instance)
+            sent = self.send(orders, instance)
         assert [one.answer().status for one in first] == [409]
         return sent
 
@@ -149,16 +148,14 @@ class Shop:
             other.execute("SELECT FROM products WHERE id = ANY(%s) FOR UPDATE", [list(products)])
             yield
 
+    def waiting(self) -> list[int]:
+        """The processes of the transactions that wait for a lock."""
+        return [pid for [pid] in self.database.execute(WAITING)]
+
     def wait_for_waiting(self, number: int) -> list[int]:
-        """Wait until at least so many transactions wait for a lock; give their processes."""
-        found: list[int] = []
-
-        def waiting() -> bool:
-            found[:] = [pid for [pid] in self.database.execute(WAITING)]
-            return len(found) >= number
-
-        wait_until(waiting, f"{number} transactions to wait for a lock")
-        return found
+        """Wait until at least so many do; give them."""
+        wait_until(lambda: len(self.waiting()) >= number, f"{number} transactions to wait")
+        return self.waiting()
 
 
 @contextmanager
