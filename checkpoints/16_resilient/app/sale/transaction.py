@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -62,21 +63,27 @@ async def sell(purchases: list[Purchase]) -> Sequence[OrderRow | Exception]:
     """An order for each purchase, or the reason why there is none."""
     try:
         return await sell_together(purchases)
-    except IntegrityError:
-        pass  # one of them violates a constraint
+    except IntegrityError:  # one of them violates a constraint
+        parts = [[purchase] for purchase in purchases]
+        if len(parts) == 1:
+            raise
     except DatabaseUnavailable as error:
-        if error.why is not LOCKED:  # one of the products: whoever wants another need not wait
+        # A product is locked: who wants another one need not wait, and one wait is enough for all.
+        ids = sorted({purchase.product_id for purchase in purchases})
+        parts = [[one for one in purchases if one.product_id == id] for id in ids]
+        if len(parts) == 1 or error.why is not LOCKED:
             raise
     # PostgreSQL has rolled back all of them.
-    return await asyncio.gather(*map(sell_alone, purchases))
+    outcomes = await asyncio.gather(*map(sell_part, parts))
+    found = dict(zip(chain(*parts), chain(*outcomes), strict=True))
+    return [found[purchase] for purchase in purchases]
 
 
-async def sell_alone(purchase: Purchase) -> OrderRow | Exception:
+async def sell_part(purchases: list[Purchase]) -> Sequence[OrderRow | Exception]:
     try:
-        [order] = await sell_together([purchase])
+        return await sell(purchases)
     except Exception as error:
-        return error
-    return order
+        return [error] * len(purchases)
 
 
 async def sell_together(purchases: Sequence[Purchase]) -> list[OrderRow | Exception]:
