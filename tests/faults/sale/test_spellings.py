@@ -122,6 +122,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "no body": {"body": b""},
     "half a body": {"body": BODY[:20]},
     "half a body, later": {"body": BODY[:20], "cut": 5},
+    "more than a body, later": {"body": BODY + b"x", "cut": len(BODY)},
     "two bodies": {"body": BODY + BODY},
     "no UTF-8": {"body": BODY.replace(b"ada@", b"\xff@")},
     "deep": {"body": b"[" * 500},
