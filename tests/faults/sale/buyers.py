@@ -15,7 +15,8 @@ from stack.stubs.client import port_of
 from stack.system import System
 from surge.machine.waiting import wait_until
 
-SALE = introduced_in("sale")
+# As in RESILIENT, the last step first: pytest brings together what has the same place in a list.
+SALE = introduced_in("sale")[::-1]
 PATIENT = {
     "REQUEST_SECONDS": "600",
     "LOCK_TIMEOUT": "600",

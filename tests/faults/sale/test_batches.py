@@ -8,9 +8,6 @@ from buyers import ONE, PATIENT, SALE, THREE, TWO, UNKNOWN, Answer, Order, Shop,
 from resilient import RESILIENT
 from steps import without_worker
 
-# As in RESILIENT, the last step first: pytest brings together what has the same place in a list.
-STEPS = SALE[::-1]
-
 
 @pytest.fixture(scope="module")
 def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
@@ -31,7 +28,7 @@ def statuses(answers: list[Answer]) -> list[int]:
     return [answer.status for answer in answers]
 
 
-@at(STEPS)
+@at(SALE)
 @pytest.mark.usefixtures("_without_mallory")
 @pytest.mark.parametrize(("customer", "status"), [("mallory", 500), ("ada", 201)])
 def test_odd_orders_of_a_batch_cost_the_others_nothing(
@@ -67,7 +64,7 @@ def test_odd_orders_of_a_batch_cost_the_others_nothing(
     assert (one.body, one.headers["location"]) == (other.body, other.headers["location"])
 
 
-@at(STEPS)
+@at(SALE)
 def test_keys_that_two_instances_use_at_once_cost_nobody_else_an_order(shop: Shop) -> None:
     """Each is used for two products, which no lock keeps apart. One of the two gets it.
 
@@ -99,7 +96,7 @@ def test_keys_that_two_instances_use_at_once_cost_nobody_else_an_order(shop: Sho
     assert set(keys) <= set(sold.values())
 
 
-@at(STEPS)
+@at(SALE)
 def test_200_buyers_at_two_instances_get_exactly_the_stock(shop: Shop) -> None:
     """Every tenth of them sends the order twice, to both instances, and both sell at once."""
     units = {ONE: 20, TWO: 30, THREE: 66}
@@ -141,7 +138,7 @@ def test_caller_whose_time_is_over_before_their_batch_buys_nothing(shop: Shop) -
     assert statuses(shop.buy([Order(ONE, "hurried")])) == [201]
 
 
-@at(STEPS)
+@at(SALE)
 def test_caller_who_hangs_up_buys_once_at_most(shop: Shop) -> None:
     shop.put_on_sale({ONE: 10})
     with shop.held(ONE):

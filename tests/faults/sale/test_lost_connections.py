@@ -10,7 +10,6 @@ from steps import PROGRAMS, without_worker
 
 from stack.stubs.fault_proxy import FaultProxy
 
-STEPS = SALE[::-1]  # as in RESILIENT: pytest brings together what has the same place in a list
 ORDERS = [Order((ONE, TWO)[n % 2], f"buyer-{n}") for n in range(10)]
 
 
@@ -49,7 +48,7 @@ def each_buys_once(shop: Shop) -> None:
     assert (shop.stock(ONE), shop.stock(TWO)) == (5, 5)
 
 
-@at(STEPS)
+@at(SALE)
 def test_connection_cut_in_a_sale_sells_nothing(shop: Shop) -> None:
     """Those who wait for the next transaction lose nothing."""
     shop.put_on_sale({ONE: 10, TWO: 10})
@@ -64,7 +63,7 @@ def test_connection_cut_in_a_sale_sells_nothing(shop: Shop) -> None:
     each_buys_once(shop)
 
 
-@at(STEPS)
+@at(SALE)
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "rolled back"])
 def test_commit_whose_answer_is_lost_sells_once_for_a_key(
     shop: Shop, proxy: FaultProxy, committed: bool

@@ -150,7 +150,6 @@ def test_every_other_request_is_answered_as_before(shop: Shop, before: Shop) -> 
         answers = []
         for one in (before, shop):
             twice = ask(one, **request), ask(one, **request)
-
             answers.append((*map(without_ids, twice), twice[0][2] == twice[1][2]))
         if answers[0] != answers[1]:
             wrong[name] = answers
