@@ -106,6 +106,7 @@ def test_200_buyers_at_two_instances_get_exactly_the_stock(shop: Shop) -> None:
         [order for n, order in enumerate(orders) if n % 2 or n % 10 == 0],
         [order for n, order in enumerate(orders) if n % 2 == 0],
     )
+    before = shop.transactions()
     with shop.held(ONE):
         sent = [shop.send_together(half, instance) for instance, half in enumerate(halves)]
         shop.wait_for_waiting(2)
@@ -113,6 +114,7 @@ def test_200_buyers_at_two_instances_get_exactly_the_stock(shop: Shop) -> None:
     for half, under_way in zip(halves, sent, strict=True):
         for order, one in zip(half, under_way, strict=True):
             answers[order.key].append(one.answer())
+    assert shop.transactions() - before == 4, "they sold at once, and were tried again"
     for key in [f"buyer-{n}" for n in range(0, 200, 10)]:
         one, other = answers[key]
         assert (one.status, one.body) == (other.status, other.body)
