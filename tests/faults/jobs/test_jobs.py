@@ -158,7 +158,7 @@ def test_refused_confirmation_is_sent_again(shop: Shop) -> None:
     before = shop.messages()
     configure_partners(shop.system.partners_url, partner="mail", error_rate=1)
     order = shop.buy().json()["id"]
-    wait_until(lambda: ("confirm_order", 1) in shop.jobs("todo"), "the first try to fail")
+    wait_until(lambda: ("confirm_orders", 1) in shop.jobs("todo"), "the first try to fail")
     configure_partners(shop.system.partners_url, partner="mail", error_rate=0)
     shop.settled()
     assert shop.messages().keys() - before.keys() == {f"order-{order}"}
@@ -170,7 +170,7 @@ def test_job_that_always_fails_is_given_up_and_stays_visible(step: Checkpoint) -
         configure_partners(shop.system.partners_url, partner="mail", error_rate=1)
         assert shop.buy().status_code == 201
         shop.settled()
-        assert shop.jobs("failed") == [("confirm_order", 2)]
+        assert shop.jobs("failed") == [("confirm_orders", 2)]
         configure_partners(shop.system.partners_url, partner="mail", error_rate=0)
         order = shop.buy().json()["id"]  # the others go on
         shop.settled()

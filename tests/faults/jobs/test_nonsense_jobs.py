@@ -34,8 +34,9 @@ HOPELESS = [
     ("make_report", '{"report_id": 99999999999999999999}'),
     ("make_report", '{"report_id": 1e400}'),
     ("make_report", '{"report_id": 1, "event": 1, "job": 1, "task": 1}'),
-    ("confirm_order", '{"order_id": 999999999}'),
-    ("confirm_order", '{"order_id": -1, "traceparent": "00-1"}'),
+    ("confirm_orders", '{"order_ids": 999999999}'),
+    ("confirm_orders", '{"order_ids": [999999999], "traceparents": [""]}'),
+    ("confirm_orders", '{"order_ids": [-1], "traceparents": ["00-1"]}'),
 ]
 
 HARMLESS = [("make_report", f'{{"report_id": {id}}}') for id in ("null", "1.5", "999999999")]
@@ -156,7 +157,7 @@ def test_only_the_status_of_a_mail_answer_counts(step: Checkpoint) -> None:
             calls = server.calls
             shop.buy()
             wait_until(lambda calls=calls: server.calls > calls and not shop.jobs("doing"), name)
-        assert shop.jobs("todo") == ["confirm_order"] * len(refused)
+        assert shop.jobs("todo") == ["confirm_orders"] * len(refused)
         assert shop.worker().memory_info().rss - before < MORE
         server.says = body(GOOD)
         shop.settled()

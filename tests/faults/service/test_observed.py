@@ -233,7 +233,7 @@ def test_worker_metrics_count_waiting_and_given_up_jobs(step: Checkpoint) -> Non
     with shop(step, environment=settings, instances=1, partners={"hold": True}) as (system, client):
         for _ in range(3):
             assert client.post("/orders", json=ORDER).status_code == 201
-        waiting = ("jobs_waiting", "confirm_order")
+        waiting = ("jobs_waiting", "confirm_orders")
         wait_until(lambda: scrape(*system.workers.metrics)[waiting] == 2, "two that wait")
         wait_until(
             lambda: scrape(*system.workers.metrics)[("jobs_oldest_seconds",)] > 1, "their age"
@@ -250,7 +250,7 @@ def test_job_of_the_previous_version_is_done(step: Checkpoint) -> None:
     with shop(step, instances=1, worker=False) as (system, client):
         assert client.post("/orders", json=ORDER).status_code == 201
         with psycopg.connect(system.database_url, autocommit=True) as database:
-            changed = database.execute("UPDATE procrastinate_jobs SET args = args - 'traceparent'")
+            changed = database.execute("UPDATE procrastinate_jobs SET args = args - 'traceparents'")
             assert changed.rowcount == 1
         system.workers.start()
         wait_until(lambda: partner_stats(system.partners_url)["messages"] == 1, "the message")

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import procrastinate
-from sqlalchemy import select, text, update
+from sqlalchemy import Row, select, text, update
 
 from app.database import fetch_all, new_session
 from app.jobs.connector import database_timeout, procrastinate_app
@@ -47,19 +47,29 @@ async def update_report(report_id: int, **values: Any) -> str | None:
     return category
 
 
-@procrastinate_app.task(name="confirm_order", retry=retry, pass_context=True)
-async def confirm_order(context: procrastinate.JobContext, order_id: int) -> None:
-    columns = (Order.customer, Order.product_id, Order.quantity, Order.total_cents)
+@procrastinate_app.task(name="confirm_orders", retry=retry, pass_context=True)
+async def confirm_orders(context: procrastinate.JobContext, order_ids: list[int]) -> None:
+    if context.job.attempts and len(order_ids) > 1:
+        # One of them failed, or killed its worker. The others must not share its fate.
+        for id in order_ids:
+            await confirm_orders.defer_async(order_ids=[id])
+        return
+    columns = (Order.id, Order.customer, Order.product_id, Order.quantity, Order.total_cents)
     async with database_timeout():
-        [order] = await fetch_all(select(*columns).where(Order.id == order_id), {})
+        found = await fetch_all(select(*columns).where(Order.id.in_(order_ids)), {})
+    orders = {order.id: order for order in found}
+    for id in order_ids:
+        await send_confirmation(context.additional_context["client"], orders[id])
+
+
+async def send_confirmation(client: aiohttp.ClientSession, order: Row[Any]) -> None:
     message = {
         "to": order.customer,
-        "subject": f"Your order {order_id}",
+        "subject": f"Your order {order.id}",
         "text": f"{order.quantity} of product {order.product_id} for {order.total_cents} cents.",
     }
     # The key makes it safe to send again: the mail service knows a message by it, as we an order.
-    headers = {"Idempotency-Key": f"order-{order_id}"}
-    client: aiohttp.ClientSession = context.additional_context["client"]
+    headers = {"Idempotency-Key": f"order-{order.id}"}
     url = f"{settings.mail_url}/messages"
     async with client.post(url, json=message, headers=headers, allow_redirects=False) as reply:
         if not 200 <= reply.status < 300:  # not taken; the body is not read

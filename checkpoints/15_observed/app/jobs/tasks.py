@@ -3,15 +3,17 @@
 A job may be done twice: a worker can die, or be taken for dead, after the work and before the queue
 has heard that it is done. So every job is idempotent: doing it again changes nothing.
 
-`traceparent` is for the worker: the trace that the job is a part of.
+A `traceparent` is for the worker: the trace that the job is a part of.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 import procrastinate
-from sqlalchemy import select, text, update
+from opentelemetry.trace import SpanKind
+from sqlalchemy import Row, select, text, update
 
 from app.database import fetch_all, new_session
 from app.jobs.connector import database_timeout, procrastinate_app
@@ -50,24 +52,37 @@ async def update_report(report_id: int, **values: Any) -> str | None:
     return category
 
 
-@procrastinate_app.task(name="confirm_order", retry=retry, pass_context=True)
-async def confirm_order(
-    context: procrastinate.JobContext, order_id: int, traceparent: str = ""
+@procrastinate_app.task(name="confirm_orders", retry=retry, pass_context=True)
+async def confirm_orders(
+    context: procrastinate.JobContext, order_ids: list[int], traceparents: Sequence[str] = ()
 ) -> None:
-    columns = (Order.customer, Order.product_id, Order.quantity, Order.total_cents)
+    # A job of the version before this one has no traceparents.
+    traces = dict.fromkeys(order_ids, "") | dict(zip(order_ids, traceparents, strict=False))
+    if context.job.attempts and len(order_ids) > 1:
+        # One of them failed, or killed its worker. The others must not share its fate.
+        for id, trace in traces.items():
+            await confirm_orders.defer_async(order_ids=[id], traceparents=[trace])
+        return
+    columns = (Order.id, Order.customer, Order.product_id, Order.quantity, Order.total_cents)
     async with database_timeout():
-        [order] = await fetch_all(select(*columns).where(Order.id == order_id), {})
+        found = await fetch_all(select(*columns).where(Order.id.in_(order_ids)), {})
+    orders = {order.id: order for order in found}
+    for id, trace in traces.items():
+        with tracing.resume_trace(trace.encode(), "confirm_order", SpanKind.CONSUMER):
+            await send_confirmation(context.additional_context["client"], orders[id])
+
+
+async def send_confirmation(client: aiohttp.ClientSession, order: Row[Any]) -> None:
     message = {
         "to": order.customer,
-        "subject": f"Your order {order_id}",
+        "subject": f"Your order {order.id}",
         "text": f"{order.quantity} of product {order.product_id} for {order.total_cents} cents.",
     }
     # The key makes it safe to send again: the mail service knows a message by it, as we an order.
-    key = {"Idempotency-Key": f"order-{order_id}"}
-    client: aiohttp.ClientSession = context.additional_context["client"]
+    key = {"Idempotency-Key": f"order-{order.id}"}
+    url = f"{settings.mail_url}/messages"
     with tracing.span("POST mail"):
         headers = key | tracing.trace_headers()
-        url = f"{settings.mail_url}/messages"
         async with client.post(url, json=message, headers=headers, allow_redirects=False) as reply:
             if not 200 <= reply.status < 300:  # not taken; the body is not read
                 raise RuntimeError(f"The mail service answered {reply.status}.")

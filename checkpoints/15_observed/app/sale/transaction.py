@@ -45,13 +45,15 @@ SELL = text("""
         UPDATE products SET stock = stock - units
         FROM (SELECT product_id, sum(quantity) AS units FROM sold GROUP BY product_id) AS total
         WHERE products.id = total.product_id
-    ), jobs AS (
-        SELECT procrastinate_defer_jobs_v1(array_agg((
-            'shop', 'confirm_order', 0, NULL, NULL,
-            jsonb_strip_nulls(jsonb_build_object('order_id', id, 'traceparent', traceparent)), NULL
-        )::procrastinate_job_to_defer_v1)) FROM sold JOIN wanted USING (id)
+    ), job AS (
+        SELECT procrastinate_defer_jobs_v1(ARRAY[(
+            'shop', 'confirm_orders', 0, NULL, NULL, jsonb_build_object(
+                'order_ids', array_agg(id), 'traceparents', array_agg(traceparent)
+            ), NULL
+        )::procrastinate_job_to_defer_v1])
+        FROM sold JOIN wanted USING (id) HAVING count(*) > 0
     )
-    SELECT place, sold.* FROM jobs CROSS JOIN sold JOIN wanted USING (id)
+    SELECT place, sold.* FROM job CROSS JOIN sold JOIN wanted USING (id)
 """)
 
 
