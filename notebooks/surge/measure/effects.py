@@ -11,14 +11,19 @@ from typing import LiteralString
 
 import psycopg
 
+from stack.stubs.client import partner_stats
 from stack.system import System
 from surge.measure.arms import Arm
 
 SOLD: LiteralString = "SELECT count(*), coalesce(sum(quantity), 0) FROM orders"
 STOCK: LiteralString = "SELECT sum(stock) FROM products"
 REPORTS: LiteralString = "SELECT count(*) FROM reports"
-# A job that is done is deleted, but its number is never used again.
-JOBS: LiteralString = "SELECT last_value - 1 + is_called::int FROM procrastinate_jobs_id_seq"
+# Each number in a job's arguments is an order or a report. A job that is done is deleted.
+QUEUED: LiteralString = """
+    SELECT count(*)
+    FROM procrastinate_jobs, jsonb_path_query(args, 'strict $.** ? (@.type() == "number")')
+"""
+MADE: LiteralString = "SELECT count(*) FROM reports WHERE status IN ('done', 'failed')"
 DROPPED = re.compile(rb'"dropped":(\d+)')
 LOG_SECONDS = 2.0
 """Lines are written some time after their response."""
@@ -35,8 +40,9 @@ class Effects:
     """Sold by these orders."""
     stock: int = 0
     reports: int = 0
-    jobs: int | None = None
-    """Queued so far; None where a step has no queue."""
+    seen_to: int | None = None
+    """Orders and reports that are in a job, or confirmed and made; None where a step has no queue.
+    Those that a worker is busy with may count twice."""
 
 
 def read(system: System) -> Effects:
@@ -49,8 +55,11 @@ def read(system: System) -> Effects:
             return [int(value) for value in found]
 
         [orders, units], [stock], [reports] = row(SOLD), row(STOCK), row(REPORTS)
-        jobs = row(JOBS)[0] if system.checkpoint.serve.worker else None
-    return Effects(orders, units, stock, reports, jobs)
+        seen_to = None
+        if system.checkpoint.serve.worker:
+            [queued] = row(QUEUED)  # first: what is done meanwhile counts twice, and not never
+            seen_to = queued + row(MADE)[0] + partner_stats(system.partners_url)["messages"]
+    return Effects(orders, units, stock, reports, seen_to)
 
 
 def log_lines(system: System) -> int | None:
@@ -125,7 +134,9 @@ def mismatch(before: Effects, after: Effects, statuses: Counter[int], lost: int)
             return f"answered {status} {statuses[status]:,} times and has {added:,} new {kind}"
     if (sold := after.units - before.units) != (taken := before.stock - after.stock):
         return f"sold {sold:,} units and took {taken:,} from stock"
-    if after.jobs is None or before.jobs is None:
+    if after.seen_to is None or before.seen_to is None:
         return None
-    jobs, causes = after.jobs - before.jobs, orders + reports
-    return f"queued {jobs:,} jobs for {causes:,} orders and reports" if jobs < causes else None
+    seen_to, promised = after.seen_to - before.seen_to, orders + reports
+    if seen_to >= promised:
+        return None
+    return f"queued or did {seen_to:,} of {promised:,} orders and reports"
