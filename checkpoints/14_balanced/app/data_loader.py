@@ -1,7 +1,7 @@
-"""The data-loader pattern: all keys asked for in one turn of the event loop become one batch."""
+"""The data-loader pattern: all keys asked for while a batch is under way become the next one."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -12,8 +12,11 @@ class DataLoader(Generic[Key, Value]):
     """Turns a function for many keys into one for a single key.
 
     The function returns a value for each key, in their order, or an exception for a key that has
-    none. No timer waits for a batch to fill: a busier loop makes larger batches by itself.
+    none. No timer waits for a batch to fill: the longer one takes, the more keys share the next.
     """
+
+    patience: float | None = 0.1
+    """Seconds that a batch may hold up the next: its connection may have died."""
 
     def __init__(
         self,
@@ -24,6 +27,7 @@ class DataLoader(Generic[Key, Value]):
         self.limit = limit
         self.waiting: list[tuple[Key, asyncio.Future[Value]]] = []
         self.tasks: set[asyncio.Task[None]] = set()
+        self.is_sending = False
 
     async def load(self, key: Key) -> Value:
         loop = asyncio.get_running_loop()
@@ -34,11 +38,21 @@ class DataLoader(Generic[Key, Value]):
         return await future
 
     def send(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for start in range(0, len(waiting), self.limit):
-            task = asyncio.create_task(self.load_batch(waiting[start : start + self.limit]))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+        if not self.is_sending:  # otherwise the batch under way is followed by the next
+            self.is_sending = True
+            self.start(self.send_all())
+
+    async def send_all(self) -> None:
+        while self.waiting:
+            batch, self.waiting = self.waiting[: self.limit], self.waiting[self.limit :]
+            await asyncio.wait([self.start(self.load_batch(batch))], timeout=self.patience)
+        self.is_sending = False
+
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
     async def load_batch(self, batch: list[tuple[Key, asyncio.Future[Value]]]) -> None:
         batch = [one for one in batch if not one[1].done()]
