@@ -18,7 +18,7 @@ from stack.paths import ROOT
 from surge.book import diffs, pictures
 from surge.book.ledger import ledger
 from surge.book.listings import code_block, listing
-from surge.book.markdown import comparison_table, table, variants_table
+from surge.book.markdown import comparison_table, gains_table, table, variants_table
 from surge.book.pictures import Picture
 from surge.measure import ladder as ladders
 from surge.results.rows import COMMITTED, rows
@@ -156,6 +156,18 @@ def render_variants(document: Path, a: str, names: str, workloads: str) -> str:
     if None in found:
         return f"*Not recorded yet. {note}*"
     return f"{variants_table(row for row in found if row)}\n\n{note}"
+
+
+@block("gains A B WORKLOAD,…")
+def render_gains(document: Path, a: str, b: str, workloads: str) -> str:
+    """What lies between two steps: a line for each workload."""
+    found = [(name, pictures.newest_comparison(a, b, name)) for name in workloads.split(",")]
+    missing = [measuring_command(document, a, b, name) for name, row in found if row is None]
+    if missing:
+        return not_recorded(" · ".join(missing))
+    rows_of = [row for _, row in found if row]
+    sides = f"A is {rows_of[0].a}, B is {rows_of[0].b}; p99 is that of a full load."
+    return f"{gains_table(rows_of)}\n\n{sides}"
 
 
 @block("figure A B WORKLOAD", pictures.comparison)

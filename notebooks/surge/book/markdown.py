@@ -47,6 +47,24 @@ def variants_table(found: Iterable[Comparison]) -> str:
     return table(titles, lines.values())
 
 
+def gains_table(found: Iterable[Comparison]) -> str:
+    """The same two steps on several workloads: a line for each."""
+    lines = []
+    for row in found:
+        gain = ratio(row.ratio.throughput, row.at_least) if row.ratio else "rejected"
+        lines.append(
+            [
+                f"`{row.workload}`",
+                *both(row.throughput),
+                f"{gain}, rejected" if row.ratio and row.rejected else gain,
+                *both(Sides(a=cost(row.tiers.a), b=cost(row.tiers.b))),
+                *both(row.p99_ms),
+            ]
+        )
+    titles = [f"{what}, {step}" for what in ("a second", "CPU ms", "p99 ms") for step in "AB"]
+    return table(["", *titles[:2], "B against A", *titles[2:]], lines)
+
+
 def both(values: Sides[float]) -> tuple[str, str]:
     """A quantity of both sides."""
     return number(values.a), number(values.b)

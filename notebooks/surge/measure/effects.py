@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import LiteralString, NamedTuple
 
 import psycopg
 
@@ -20,7 +20,7 @@ STOCK: LiteralString = "SELECT sum(stock) FROM products"
 REPORTS: LiteralString = "SELECT count(*) FROM reports"
 # Each number in a job's arguments is an order or a report. A job that is done is deleted.
 QUEUED: LiteralString = """
-    SELECT count(*)
+    SELECT count(*) FILTER (WHERE status = 'todo'), count(*)
     FROM procrastinate_jobs, jsonb_path_query(args, 'strict $.** ? (@.type() == "number")')
 """
 MADE: LiteralString = "SELECT count(*) FROM reports WHERE status IN ('done', 'failed')"
@@ -29,6 +29,14 @@ LOG_SECONDS = 2.0
 """Lines are written some time after their response."""
 TAIL = 100_000
 """Bytes at the end of a log, where the latest number of dropped lines stands."""
+
+
+class SeenTo(NamedTuple):
+    """How many orders and reports are in a job, or confirmed and made. Workers go on meanwhile, and
+    what one is busy with may be both, so it is known only so well."""
+
+    least: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,8 @@ class Effects:
     """Sold by these orders."""
     stock: int = 0
     reports: int = 0
-    seen_to: int | None = None
-    """Orders and reports that are in a job, or confirmed and made; None where a step has no queue.
-    Those that a worker is busy with may count twice."""
+    seen_to: SeenTo | None = None
+    """None where a step has no queue."""
 
 
 def read(system: System) -> Effects:
@@ -55,10 +62,14 @@ def read(system: System) -> Effects:
             return [int(value) for value in found]
 
         [orders, units], [stock], [reports] = row(SOLD), row(STOCK), row(REPORTS)
+
+        def done() -> int:
+            return row(MADE)[0] + partner_stats(system.partners_url)["messages"]
+
         seen_to = None
         if system.checkpoint.serve.worker:
-            [queued] = row(QUEUED)  # first: what is done meanwhile counts twice, and not never
-            seen_to = queued + row(MADE)[0] + partner_stats(system.partners_url)["messages"]
+            before, [waiting, unfinished] = done(), row(QUEUED)
+            seen_to = SeenTo(least=before + waiting, most=unfinished + done())
     return Effects(orders, units, stock, reports, seen_to)
 
 
@@ -136,7 +147,7 @@ def mismatch(before: Effects, after: Effects, statuses: Counter[int], lost: int)
         return f"sold {sold:,} units and took {taken:,} from stock"
     if after.seen_to is None or before.seen_to is None:
         return None
-    seen_to, promised = after.seen_to - before.seen_to, orders + reports
+    seen_to, promised = after.seen_to.most - before.seen_to.least, orders + reports
     if seen_to >= promised:
         return None
     return f"queued or did {seen_to:,} of {promised:,} orders and reports"

@@ -23,7 +23,7 @@ from surge.load.plan import Plan
 from surge.load.workloads import WORKLOADS
 from surge.measure import paired
 from surge.measure.arms import Arm
-from surge.measure.effects import Books, Effects, mismatch
+from surge.measure.effects import Books, Effects, SeenTo, mismatch
 from surge.measure.samples import Schedule
 from surge.results.rows import Account, Comparison
 from surge.run.variants import what_if
@@ -206,20 +206,20 @@ def test_orders_without_a_job_are_seen(tmp_path: Path) -> None:
     assert re.search(r"B \(12 .*\) queued or did 0 of \d+ orders and reports", str(row.rejected))
 
 
-BEFORE = Effects(orders=5, units=5, stock=95, reports=1, seen_to=6)
-HONEST = Effects(orders=8, units=8, stock=92, reports=2, seen_to=10)
+BEFORE = Effects(orders=5, units=5, stock=95, reports=1, seen_to=SeenTo(6, 7))
+HONEST = Effects(orders=8, units=8, stock=92, reports=2, seen_to=SeenTo(9, 10))
 
 
 @pytest.mark.parametrize(
     ("after", "lost", "reason"),
     [
         (HONEST, 0, None),
-        (Effects(7, 7, 93, 2, 10), 0, "answered 201 3 times and has 2 new orders"),
-        (Effects(9, 9, 91, 2, 11), 0, "answered 201 3 times and has 4 new orders"),
-        (Effects(9, 9, 91, 2, 11), 1, None),  # one more, whose client never heard of it
-        (Effects(8, 8, 92, 1, 10), 0, "answered 202 1 times and has 0 new reports"),
-        (Effects(8, 8, 95, 2, 10), 0, "sold 3 units and took 0 from stock"),
-        (Effects(8, 8, 92, 2, 9), 0, "queued or did 3 of 4 orders and reports"),
+        (Effects(7, 7, 93, 2, SeenTo(6, 10)), 0, "answered 201 3 times and has 2 new orders"),
+        (Effects(9, 9, 91, 2, SeenTo(6, 11)), 0, "answered 201 3 times and has 4 new orders"),
+        (Effects(9, 9, 91, 2, SeenTo(6, 11)), 1, None),  # one more, whose client never heard of it
+        (Effects(8, 8, 92, 1, SeenTo(6, 10)), 0, "answered 202 1 times and has 0 new reports"),
+        (Effects(8, 8, 95, 2, SeenTo(6, 10)), 0, "sold 3 units and took 0 from stock"),
+        (Effects(8, 8, 92, 2, SeenTo(6, 9)), 0, "queued or did 3 of 4 orders and reports"),
     ],
 )
 def test_rows_stock_and_jobs_are_held_against_the_answers(
