@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from opentelemetry.trace import Span
@@ -53,7 +54,7 @@ class DataLoader(Generic[Key, Value]):
         self.is_sending = False
 
     def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=Context())  # not in the name of one request
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
