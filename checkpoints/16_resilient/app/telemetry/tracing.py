@@ -96,8 +96,7 @@ def record_span(name: str, started: int, **attributes: Any) -> None:
 def batch_span(spans: list[Span], name: str) -> AbstractContextManager[object]:
     """A span for work that several traces share: in the first one's trace, linked to the others."""
     if not spans:
-        # Its task began in some caller's trace, which may be one that the last batch was for.
-        return trace.use_span(trace.INVALID_SPAN)
+        return nullcontext()
     first, *others = spans
     links = [Link(other.get_span_context()) for other in others]
     return tracer.start_as_current_span(name, trace.set_span_in_context(first), links=links)
