@@ -48,7 +48,8 @@ SELL = text("""
     ), job AS (
         SELECT procrastinate_defer_jobs_v1(ARRAY[(
             'shop', 'confirm_orders', 0, NULL, NULL, jsonb_build_object(
-                'order_ids', array_agg(id), 'traceparents', array_agg(traceparent)
+                'order_ids', array_agg(id),
+                'traceparents', array_agg(coalesce(traceparent, ''))
             ), NULL
         )::procrastinate_job_to_defer_v1])
         FROM sold JOIN wanted USING (id) HAVING count(*) > 0
