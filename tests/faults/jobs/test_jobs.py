@@ -1,7 +1,6 @@
 """Every promised job is done once, even if workers and servers die on the way."""
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from stack.checkpoint import Checkpoint
 from stack.seed.data import CATEGORIES
 from stack.stubs.client import configure_partners
 from surge.machine.waiting import wait_until
+from surge.run.variants import what_if
 
 
 @pytest.fixture(scope="module", params=QUEUED, ids=lambda step: step.label)
@@ -179,13 +179,10 @@ def test_job_that_always_fails_is_given_up_and_stays_visible(step: Checkpoint) -
 
 @each(QUEUED)
 def test_job_that_kills_every_worker_is_given_up(step: Checkpoint, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
-    shutil.copytree(step.directory, mine)
-    code = mine / "app" / "jobs" / "sales.py"
-    poison = '    __import__("os")._exit(1) if category == "toys" else None\n    units: Counter'
-    text = code.read_text()
-    assert "    units: Counter" in text, "the mutation no longer applies"
-    code.write_text(text.replace("    units: Counter", poison, 1))
+    first_line = "    units: Counter"
+    deadly = f'    __import__("os")._exit(1) if category == "toys" else None\n{first_line}'
+    change = (first_line, deadly)
+    mine = what_if(step.name, "poisoned", "app/jobs/sales.py", change, work=tmp_path)
     with opened(step, mine, JOB_RETRIES="1") as shop:
         poisoned = shop.promise("toys")
         # It kills two workers. The third, which is started in their place, has heard of it.

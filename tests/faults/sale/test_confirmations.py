@@ -1,6 +1,5 @@
 """Orders that are sold together are confirmed by one job. One that fails costs no other."""
 
-import shutil
 from pathlib import Path
 
 import httpx2
@@ -11,6 +10,7 @@ from queues import QUEUED, QUICK
 from stack.checkpoint import Checkpoint
 from stack.system import System
 from surge.machine.waiting import wait_until
+from surge.run.variants import what_if
 
 REFUSED, DEADLY = "raise RuntimeError", '__import__("os")._exit(1)'
 
@@ -20,13 +20,9 @@ REFUSED, DEADLY = "raise RuntimeError", '__import__("os")._exit(1)'
 def test_confirmation_that_fails_holds_up_no_other_of_its_batch(
     step: Checkpoint, tmp_path: Path, reason: str
 ) -> None:
-    mine = tmp_path / "mine"
-    shutil.copytree(step.directory, mine)
-    code = mine / "app" / "jobs" / "tasks.py"
-    text = code.read_text()
-    poison = f"    if order.quantity == 2:\n        {reason}\n    message = {{"
-    assert "    message = {" in text, "the mutation no longer applies"
-    code.write_text(text.replace("    message = {", poison, 1))
+    first_line = "    message = {"
+    poisoned = (first_line, f"    if order.quantity == 2:\n        {reason}\n{first_line}")
+    mine = what_if(step.name, "poisoned", "app/jobs/tasks.py", poisoned, work=tmp_path)
     # One at a time: what else is under way when a worker dies has been tried once more, too.
     environment = PATIENT | QUICK | {"JOB_RETRIES": "1", "JOB_CONCURRENCY": "1"}
     with (
@@ -47,8 +43,8 @@ def test_confirmation_that_fails_holds_up_no_other_of_its_batch(
             lambda: not shop.database.execute(left, [["todo", "doing"]]).rowcount, "all to end"
         )
         failed = shop.database.execute(left, [["failed"]]).fetchall()
-        poisoned = [([order["id"]], 2) for order in bought if order["quantity"] == 2]
-        assert sorted(failed) == sorted(poisoned)
+        hopeless = [([order["id"]], 2) for order in bought if order["quantity"] == 2]
+        assert sorted(failed) == sorted(hopeless)
         sent = httpx2.get(f"{system.partners_url}/mail/messages").json()
         wanted = {f"order-{order['id']}" for order in bought if order["quantity"] == 1}
         assert set(sent) == wanted

@@ -185,25 +185,23 @@ UNTAKEN = ("        product.stock -= new.quantity\n", "")
 def test_an_order_that_is_not_carried_out_is_seen(
     tmp_path: Path, change: tuple[str, str], reason: str
 ) -> None:
-    cheat = what_if("05", "cheat", "app/orders.py", change, work=tmp_path)
-    schedule = Schedule(1, rounds=1, slice_seconds=0.1, warmup_seconds=0.1, open_seconds=0.1)
-    setup = paired.Setup(schedule=schedule)
-    row = paired.compare(
-        find("05"), find("05"), "orders", directory=cheat, size="tiny", setup=setup
-    )
-    assert re.search(reason, str(row.rejected))
+    assert re.search(reason, rejected("05", "app/orders.py", change, tmp_path))
 
 
 def test_orders_without_a_job_are_seen(tmp_path: Path) -> None:
     # PostgreSQL does not run a SELECT in a WITH that nobody reads.
     change = ("FROM job CROSS JOIN sold", "FROM sold")
-    cheat = what_if("12", "cheat", "app/sale/transaction.py", change, work=tmp_path)
+    reason = r"B \(12 .*\) queued or did 0 of \d+ orders and reports"
+    assert re.search(reason, rejected("12", "app/sale/transaction.py", change, tmp_path))
+
+
+def rejected(which: str, file: str, change: tuple[str, str], work: Path) -> str:
+    """Why a step with this change is rejected when its orders are compared with its own."""
+    step, cheat = find(which), what_if(which, "cheat", file, change, work=work)
     schedule = Schedule(1, rounds=1, slice_seconds=0.1, warmup_seconds=0.1, open_seconds=0.1)
     setup = paired.Setup(schedule=schedule)
-    row = paired.compare(
-        find("12"), find("12"), "orders", directory=cheat, size="tiny", setup=setup
-    )
-    assert re.search(r"B \(12 .*\) queued or did 0 of \d+ orders and reports", str(row.rejected))
+    row = paired.compare(step, step, "orders", directory=cheat, size="tiny", setup=setup)
+    return str(row.rejected)
 
 
 BEFORE = Effects(orders=5, units=5, stock=95, reports=1, seen_to=SeenTo(6, 7))
