@@ -57,7 +57,7 @@ class Context:
     def of_a_dry_run(cls) -> "Context":
         """The least of everything. Experiments must not touch the reader's or another run's."""
         glance = Schedule(
-            starts=1, rounds=1, slice_seconds=0.03, warmup_seconds=0.03, open_seconds=0.03
+            starts=1, pairs=1, slice_seconds=0.03, warmup_seconds=0.03, open_seconds=0.03
         )
         setup = paired.Setup(ReusedSystem, glance, connections=2)
         return cls(ReusedSystem, setup, TemporaryDirectory(prefix="surge-"))

@@ -15,6 +15,9 @@ from stack.errors import StackError
 from stack.processes.reaper import RUN_VARIABLE
 
 SERVER_ENDED = "The fork server has ended. What it said last stands above."
+HONOURED = frozenset({"PYTHONPATH", "PYTHONASYNCIODEBUG"})
+"""Python's own settings that work in a fork: of these the server takes care, and asyncio asks for
+them whenever it makes a loop. The others are read when Python starts."""
 
 active: "ForkServerClient | None" = None
 """Starts the services of all runs, while forks are `enabled`."""
@@ -144,6 +147,11 @@ class ForkServerClient:
             self._server_ended = True
         for child in self._children.values():  # their exit statuses are lost
             child.set_ended(-signal.SIGKILL)
+
+
+def can_honour(environment: Mapping[str, str]) -> bool:
+    """Whether a fork would do what all these settings say."""
+    return {name for name in environment if name.startswith("PYTHON")} <= HONOURED
 
 
 def enable() -> None:

@@ -19,6 +19,7 @@ import runpy
 import select
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TypedDict
 
@@ -38,6 +39,7 @@ LIBRARIES = (
     "psycopg",
     "pydantic_settings",
     "redis.asyncio",
+    "requests",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.ext.asyncio",
@@ -45,6 +47,7 @@ LIBRARIES = (
     "typer",
     "uvicorn.main",
     "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.auto",
     "uvloop",
 )
 """The slow imports of the checkpoints."""
@@ -136,6 +139,11 @@ def run_service(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv, sys.path[0] = request["command"], request["directory"]
+    if path := os.environ.get("PYTHONPATH"):  # as Python does at its start
+        sys.path[1:1] = path.split(os.pathsep)
+        sys.modules.pop("sitecustomize", None)
+        with suppress(ModuleNotFoundError):
+            import_module("sitecustomize")
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 

@@ -21,6 +21,7 @@ import psutil
 
 from stack.errors import StackError
 from stack.host.account import Account
+from stack.host.ext4 import spread
 from stack.processes import forks
 from stack.processes.reaper import RUN_VARIABLE, SERVER_VARIABLE, processes_of
 
@@ -117,7 +118,9 @@ class Run:
     def __init__(self, home: Path, account: Account) -> None:
         self.id = secrets.token_hex(6)
         runs = home / "run"
-        runs.mkdir(exist_ok=True)
+        if not runs.exists():
+            runs.mkdir(exist_ok=True)
+            spread(runs)
         self.directory = runs / self.id
         self._start_lock, self._is_over = RLock(), False
         with _lock(runs):  # a folder that another run is just making has no reaper yet, either
@@ -176,8 +179,7 @@ class Run:
         arguments = [part.replace("{port}", str(port)) for part in command]
         if port and arguments == [*command]:
             arguments += ["--host", "127.0.0.1", "--port", str(port)]
-        # Python reads its own settings only when it starts, so a fork would ignore them.
-        if forks.active and not any(name.startswith("PYTHON") for name in environment):
+        if forks.active and forks.can_honour(environment):
             log = self.directory / f"{name}.log"
             full = {**os.environ, **environment, **self._marks(name)}
             with self._must_be_open():

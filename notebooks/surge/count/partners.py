@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 
+from stack.processes.pause import all_children
 from stack.stubs.client import configure_partners, partner_stats
 from stack.system import System
 from surge.count.source import Counters, Load, Source
-from surge.machine import cpu_time
+from surge.machine.process_time import tree_seconds
 from surge.machine.waiting import wait_until
 
 SETTLED_SECONDS = 0.5
@@ -57,11 +58,11 @@ class PartnerCalls(Source):
                 most, since, before = max(most, now), time.monotonic(), used
             return is_over() or (most >= least and time.monotonic() - since > SETTLED_SECONDS)
 
-        wait_until(settled, f"{counter} of the partners")
+        wait_until(settled, f"{counter} of the partners", SETTLED_SECONDS / 5)
         return most
 
     def _cpu_seconds(self) -> float:
         """CPU seconds that the service, its workers and its database have used."""
-        busy = ("app", "worker", "database")
-        pids = {tier: pids for tier, pids in self.system.pids().items() if tier in busy}
-        return sum(cpu_time.read(pids).tiers.values())
+        pids, children = self.system.pids(), all_children()
+        busy = [pid for tier in ("app", "worker", "database") for pid in pids.get(tier, [])]
+        return sum(tree_seconds(pid, children) for pid in busy)

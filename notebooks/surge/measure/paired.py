@@ -40,8 +40,8 @@ Progress = Callable[[str, float], None]
 """Called with a description of the current work and the part of the whole that is done."""
 
 SCHEDULES: dict[Effort, Schedule] = {
-    "quick": Schedule(starts=3, rounds=1, slice_seconds=0.5, warmup_seconds=0.4, open_seconds=0.2),
-    "full": Schedule(starts=7, rounds=3, slice_seconds=1.0, warmup_seconds=1.0, open_seconds=1.0),
+    "quick": Schedule(starts=3, pairs=2, slice_seconds=0.5, warmup_seconds=0.4, open_seconds=0.2),
+    "full": Schedule(starts=7, pairs=6, slice_seconds=1.0, warmup_seconds=1.0, open_seconds=1.0),
 }
 
 

@@ -14,8 +14,6 @@ from surge.measure.pairs import each_pair
 from surge.results.rows import Comparison, Effort, Interval
 from surge.results.stats import decide, interval
 
-PAIRS = 2
-"""An ABBA round has so many."""
 BIAS = 0.05
 """Standard deviation of a start: two identical systems differed by so much while they lived."""
 
@@ -36,7 +34,7 @@ def simulate(truth: float, effort: Effort, noise: float, seed: int) -> Interval:
     """The interval of one simulated run."""
     schedule, gauss = SCHEDULES[effort], Random(seed).gauss  # noqa: S311 - no secrets
     biases = [gauss(0, BIAS) for _ in range(schedule.starts)]
-    pairs = range(PAIRS * schedule.rounds)
+    pairs = range(schedule.pairs)
     return interval([[truth * math.exp(bias + gauss(0, noise)) for _ in pairs] for bias in biases])
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from statistics import median
 
 from surge.load.workloads import Workload
@@ -13,6 +14,8 @@ from surge.results.rows import OpenSample, Sample
 
 MODERATE = 0.5
 """The open loop's rate: this part of what the slower side can take."""
+ROUND = 2
+"""A B B A are so many pairs."""
 AFTERWARDS = 1_000
 """Added to the number of a start, it is the seed of the requests that are compared at its end."""
 
@@ -22,8 +25,8 @@ class Schedule:
     """How much is measured."""
 
     starts: int
-    rounds: int
-    """ABBA rounds for each workload and start; two pairs each."""
+    pairs: int
+    """For each workload and start; two of them are a round A B B A."""
     slice_seconds: float
     warmup_seconds: float
     open_seconds: float
@@ -47,11 +50,11 @@ class SampleSet:
         books = {side: Books(arm, writes, self.must_log) for side, arm in arms.items()}
         doubts = [differing(arms, self.workload, schedule.warmup_seconds, start)]
         began = time.monotonic()
-        for number in range(schedule.rounds):
-            self._add_round(arms, schedule.slice_seconds, start, number)
-            planned = (number + 1) * 2 * len(arms) * schedule.slice_seconds
-            if time.monotonic() - began > 2 * planned:  # too slow a system to need a second round
-                break
+        for number in range(schedule.pairs):
+            planned = number * len(arms) * schedule.slice_seconds
+            if number % ROUND == 0 and time.monotonic() - began > 2 * planned > 0:
+                break  # too slow a system to need another round
+            self._add_pair(arms, schedule.slice_seconds, start, number)
         speed = min(self._speed(side, start) for side in arms)
         self._add_open_slices(arms, MODERATE * speed, schedule.open_seconds, start)
         seconds, seed = schedule.warmup_seconds / 2, AFTERWARDS + start
@@ -64,14 +67,12 @@ class SampleSet:
         doubts.append(refusals_differ(books["a"], books["b"], self.workload.refusals))
         self.doubt = self.doubt or next(filter(None, doubts), None)
 
-    def _add_round(self, arms: Mapping[Side, Arm], seconds: float, start: int, number: int) -> None:
-        """Measure A B B A; each two neighbours are a pair."""
-        first, second = arms.values()
-        order = [(first, second), (second, first), (second, first), (first, second)]
-        for place, (arm, other) in enumerate(order):
-            pair = 2 * number + place // 2
-            with other.paused() as stopped:
-                self.samples.append(arm.measure(self.workload, seconds, start, pair, stopped))
+    def _add_pair(self, arms: Mapping[Side, Arm], seconds: float, start: int, number: int) -> None:
+        """Measure A B, and each second time B A: pair by pair, that is A B B A."""
+        one, other = permutations(arms.values())
+        for arm, idle in (one, other) if number % 2 == 0 else (other, one):
+            with idle.paused() as stopped:
+                self.samples.append(arm.measure(self.workload, seconds, start, number, stopped))
 
     def _speed(self, side: Side, start: int) -> float:
         """The median throughput of one side in one start."""

@@ -11,7 +11,7 @@ from surge.load.generator import LoadGenerator
 from surge.load.plan import Plan
 from surge.machine.waiting import wait_until
 
-HALF = 25_000
+HALF = 12_500
 FEW = 32  # connections: so many are never refused, and every request counts
 SORTS = ("newest", "price", "-price", "rating")
 KEPT_PAGES = 5
@@ -25,15 +25,15 @@ SMALL = {
 }
 
 # A fifth of all URLs have an answer that is kept. A service that also kept each of these URLs, with
-# its place in a dict some 400 bytes, would grow by two million and what allocators need; one that
+# its place in a dict some 400 bytes, would grow by a million and what allocators need; one that
 # keeps a bounded number of them has them all after the first half.
-MORE = 1_250_000
+MORE = 625_000
 
 
 def test_garbage_urls_fill_neither_memory_nor_redis() -> None:
     kept_at_most = COUNTS["tiny"].products + (len(CATEGORIES) + 1) * len(SORTS) * KEPT_PAGES
     with (
-        System(CACHED[-1], size="tiny", environment=SMALL, instances=2) as system,
+        System(CACHED[-1], size="tiny", environment=SMALL, instances=1) as system,
         LoadGenerator() as generator,
         httpx2.Client(base_url=system.url, timeout=30) as client,
         redis.Redis.from_url(system.redis_url) as cache,

@@ -91,6 +91,17 @@ def test_a_forked_service_sees_what_a_started_one_sees(
     assert about(forked) == about(started)
 
 
+def test_a_fork_customizes_itself_as_a_start_does(run: Run, tmp_path: Path) -> None:
+    folder = module(tmp_path, "about", ABOUT_ITSELF)
+    (tmp_path / "other").mkdir()
+    module(tmp_path / "other", "sitecustomize", "import os; os.environ['CUSTOMIZED'] = 'yes'")
+    environment = {"PYTHONPATH": str(tmp_path / "other"), "PYTHONASYNCIODEBUG": "1"}
+    with forks.enabled():
+        forked = run.serve("forked", ["about"], None, environment, folder)
+        assert not isinstance(forked.process, subprocess.Popen)
+        assert about(forked)["environment"]["CUSTOMIZED"] == "yes"
+
+
 def test_settings_of_python_itself_need_a_start(run: Run, tmp_path: Path) -> None:
     folder = module(tmp_path, "about", ABOUT_ITSELF)
     child = run.serve("started", ["about"], None, {"PYTHONHASHSEED": "1"}, folder)

@@ -57,7 +57,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def compare(a: Checkpoint, b: Checkpoint, name: str = "detail", *, starts: int = 1) -> Comparison:
-    schedule = Schedule(starts, rounds=1, slice_seconds=0.3, warmup_seconds=0.1, open_seconds=0.2)
+    schedule = Schedule(starts, pairs=2, slice_seconds=0.3, warmup_seconds=0.1, open_seconds=0.2)
     return paired.compare(a, b, name, size="tiny", setup=paired.Setup(schedule=schedule))
 
 
@@ -198,7 +198,7 @@ def test_orders_without_a_job_are_seen(tmp_path: Path) -> None:
 def rejected(which: str, file: str, change: tuple[str, str], work: Path) -> str:
     """Why a step with this change is rejected when its orders are compared with its own."""
     step, cheat = find(which), what_if(which, "cheat", file, change, work=work)
-    schedule = Schedule(1, rounds=1, slice_seconds=0.1, warmup_seconds=0.1, open_seconds=0.1)
+    schedule = Schedule(1, pairs=2, slice_seconds=0.1, warmup_seconds=0.1, open_seconds=0.1)
     setup = paired.Setup(schedule=schedule)
     row = paired.compare(step, step, "orders", directory=cheat, size="tiny", setup=setup)
     return str(row.rejected)

@@ -213,7 +213,7 @@ def make(tmp_path: Path) -> Make:
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two starts of short slices: enough for differences made to be seen."""
-    schedule = Schedule(starts=2, rounds=1, slice_seconds=0.2, warmup_seconds=0.1, open_seconds=0.1)
+    schedule = Schedule(starts=2, pairs=2, slice_seconds=0.2, warmup_seconds=0.1, open_seconds=0.1)
     monkeypatch.setitem(paired.SCHEDULES, "quick", schedule)
 
 
