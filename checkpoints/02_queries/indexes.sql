@@ -9,5 +9,5 @@ CREATE INDEX reviews_newest ON reviews (product_id, created_at DESC, id DESC) IN
 CREATE INDEX products_newest ON products (category, created_at DESC, id DESC);
 
 -- The orders get none. A report sums up a twentieth of them, and reading them all in one go is
--- quicker than looking up every twentieth; the planner would not touch the index, yet every
--- order would pay for it.
+-- probably quicker than looking up every twentieth. So the planner would probably not touch the
+-- index, yet every order would pay for it.

@@ -13,5 +13,5 @@ CREATE INDEX products_newest_overall ON products (created_at DESC, id DESC);
 CREATE INDEX products_price_overall ON products (price_cents, id);
 
 -- The orders get none. A report sums up a twentieth of them, and reading them all in one go is
--- quicker than looking up every twentieth; the planner would not touch the index, yet every
--- order would pay for it.
+-- probably quicker than looking up every twentieth. So the planner would probably not touch the
+-- index, yet every order would pay for it.

@@ -55,6 +55,12 @@ def by_hand(document: Document) -> str:
     return "\n".join(line for number, line in enumerate(lines) if number not in hidden)
 
 
+@steps
+def test_a_chapter_says_what_its_step_lost(chapter: Document) -> None:
+    number = chapter.path.name[:2]
+    assert number == "01" or f"<!-- losses {number} -->" in chapter.text
+
+
 def test_everything_generated_is_current() -> None:
     assert sync.sync(check=True) == [], "run `surge sync`"
 

@@ -25,7 +25,7 @@ new_session = sessionmaker(engine, expire_on_commit=False)
 
 
 # An endpoint calls session.close() as soon as it has its rows, which gives the connection back.
-# At the end of the request is too late: the answer still has to be written, which needs a thread,
+# At the end of the request is too late: the answer still has to be built, which needs a thread,
 # and all threads may be waiting for this connection.
 def get_session() -> Iterator[Session]:
     with new_session() as session:

@@ -50,7 +50,7 @@ class LogQueue:
 
 
 class Writer(threading.Thread):
-    """Writes all queued lines at once. A write for each line would cost more than a cache hit."""
+    """Writes all queued lines at once, and not each by itself."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)

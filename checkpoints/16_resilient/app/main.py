@@ -59,8 +59,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, aiohttp.ClientSessio
 # The errors of any address, ours or those of the proxy in front of us.
 COMMON_RESPONSES = problems(400, 413, 414, 429, 431, 500, 502, 503, 504)
 
-# The framework's own telemetry: a span for each request. Spans for its steps would cost as much as
-# the request; metrics and log lines we have already.
+# The framework's own telemetry: a span for each request. Its steps would cost a span for each;
+# metrics and log lines we have already.
 TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "metrics": False,

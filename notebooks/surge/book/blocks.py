@@ -10,15 +10,16 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from stack.checkpoint import find
+from stack.checkpoint import checkpoints, find
 from stack.errors import StackError
 from stack.paths import ROOT
-from surge.book import diffs, pictures
+from surge.book import diffs, losses, pictures
 from surge.book.ledger import ledger
 from surge.book.listings import code_block, listing
-from surge.book.markdown import comparison_table, gains_table, table, variants_table
+from surge.book.markdown import comparison_table, gains_table, short, table, variants_table
 from surge.book.pictures import Picture
 from surge.measure import ladder as ladders
 from surge.results.rows import COMMITTED, rows
@@ -170,6 +171,39 @@ def render_gains(document: Path, a: str, b: str, workloads: str) -> str:
     return f"{gains_table(rows_of)}\n\n{sides}"
 
 
+@block("losses NN")
+def render_losses(document: Path, which: str) -> str:
+    """Where a request of this step costs far more than at an earlier one."""
+    step = find(which)
+    found = losses.costs(list(rows(COMMITTED)), step.label)
+    if not found:
+        return "No accepted run compares it with the step before."
+    measured = ", ".join(f"`{cost.workload}`" for cost in found)
+    limit = f"{losses.LOSS:g} times the CPU time that it took at the cheapest step before"
+    lines = [
+        [f"`{cost.workload}`", cost.best, f"{cost.factor:.2g} times"]
+        for cost in found
+        if cost.is_loss
+    ]
+    if not lines:
+        return f"Measured on {measured}: nowhere does a request take more than {limit}."
+    said = f"Measured on {measured}. A request takes more than {limit}, on:"
+    return f"{said}\n\n{table(['', 'cheapest step before', f'CPU time at {step.name}'], lines)}"
+
+
+@block("steps")
+def render_steps(document: Path) -> str:
+    """Every step against the step before, on every workload."""
+    lines = []
+    for below, step in pairwise(checkpoints()):
+        found = [
+            pictures.newest_comparison(below.name, step.name, workload)
+            for workload in losses.WORKLOADS
+        ]
+        lines.append([step.label, *[row and short(row) for row in found]])
+    return table(["", *[f"`{workload}`" for workload in losses.WORKLOADS]], lines)
+
+
 @block("figure A B WORKLOAD", pictures.comparison)
 def render_figure(document: Path, a: str, b: str, workload: str) -> str:
     """Every pair of a comparison, as a figure with its table."""
@@ -199,8 +233,10 @@ def render_output(document: Path, notebook: str, name: str) -> str:
     path = ROOT / "notebooks" / f"{notebook}.ipynb"
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code" and cell["source"][:1] == [f"# {name}\n"]:
-            shown = [output["data"]["text/markdown"] for output in cell["outputs"]]
-            return "\n\n".join("".join(lines) for lines in shown)
+            every = [output.get("data", {}).get("text/markdown") for output in cell["outputs"]]
+            if shown := ["".join(lines) for lines in every if lines]:
+                return "\n\n".join(shown)
+            raise StackError(f"the cell `# {name}` of {path.name} shows no table.")
     raise StackError(f"{path.name} has no cell that begins with `# {name}`.")
 
 

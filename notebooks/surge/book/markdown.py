@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from surge.results.cost import cost, shop_tiers
 from surge.results.rows import Comparison, Sides
-from surge.results.wording import number, ratio, waits_title
+from surge.results.wording import number, ratio, times, waits_title
 
 
 def table(titles: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
@@ -42,7 +42,7 @@ def variants_table(found: Iterable[Comparison]) -> str:
         line = lines.setdefault(row.b, [row.b])
         if len(lines) == 1:
             titles += [f"{row.workload}: requests a second", "CPU ms a request"]
-        line.append(ratio(row.ratio.throughput, row.at_least) if row.ratio else "rejected")
+        line.append(gain(row))
         line.append(number(cost(row.tiers.b)))
     return table(titles, lines.values())
 
@@ -51,18 +51,33 @@ def gains_table(found: Iterable[Comparison]) -> str:
     """The same two steps on several workloads: a line for each."""
     lines = []
     for row in found:
-        gain = ratio(row.ratio.throughput, row.at_least) if row.ratio else "rejected"
         lines.append(
             [
                 f"`{row.workload}`",
                 *both(row.throughput),
-                f"{gain}, rejected" if row.ratio and row.rejected else gain,
+                gain(row),
                 *both(Sides(a=cost(row.tiers.a), b=cost(row.tiers.b))),
                 *both(row.p99_ms),
             ]
         )
     titles = [f"{what}, {step}" for what in ("a second", "CPU ms", "p99 ms") for step in "AB"]
     return table(["", *titles[:2], "B against A", *titles[2:]], lines)
+
+
+def gain(row: Comparison) -> str:
+    """The ratio of the requests a second, marked where it was rejected."""
+    if row.ratio is None:
+        return "rejected"
+    shown = ratio(row.ratio.throughput, row.at_least)
+    return f"{shown}, rejected" if row.rejected else shown
+
+
+def short(row: Comparison) -> str:
+    """The ratio without its interval: bold where B is slower, in brackets where nobody can tell."""
+    if row.ratio is None or row.rejected:
+        return "rejected"
+    shown = times(row.ratio.throughput.median)
+    return {"faster": shown, "slower": f"**{shown}**"}.get(row.verdict, f"({shown})")
 
 
 def both(values: Sides[float]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 
 from stack.checkpoint import Checkpoint, checkpoints, find, previous
 from stack.paths import ROOT
+from surge.book.losses import WORKLOADS
 from surge.book.sync import sync
 from surge.measure import ladder, paired
 from surge.results.rows import COMMITTED, Comparison, Effort, record, rows
@@ -24,8 +25,6 @@ from surge.results.rows import COMMITTED, Comparison, Effort, record, rows
 NOTEBOOKS = ROOT / "notebooks"
 BEFORE = "00"
 """The number of the chapter before the first step."""
-LADDERS = ("hot", "list")
-"""Every step is measured on these workloads."""
 MOST_SECONDS = 3_600
 """For one cell."""
 
@@ -76,7 +75,7 @@ def execute(notebook: NotebookNode, size: str) -> None:
 
 
 def measure_missing(step: Checkpoint, began: datetime, effort: Effort) -> None:
-    """Measure what the ladders show of a step and its notebook, begun at that time, did not.
+    """Measure this step on every workload on which its notebook, begun at that time, did not.
 
     The first step is compared with itself, as a control of the instrument.
     """
@@ -88,7 +87,7 @@ def measure_missing(step: Checkpoint, began: datetime, effort: Effort) -> None:
         and (row.a, row.b) == (below.label, step.label)
         and row.recorded_at >= began
     }
-    missing = [workload for workload in LADDERS if workload not in measured]
+    missing = [workload for workload in WORKLOADS if workload not in measured]
     for row in paired.compare_many(below, step, missing, effort) if missing else []:
         record(row, COMMITTED)
 

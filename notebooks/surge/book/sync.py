@@ -7,6 +7,7 @@ A generated block stands between two comments, which no Markdown viewer shows:
     <!-- end -->
 
 The first says what to generate (see `surge.book.blocks`); the lines between them are replaced.
+Causes are checked on the way (see `surge.book.evidence`).
 """
 
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from stack.errors import StackError
 from stack.paths import ROOT
-from surge.book import blocks
+from surge.book import blocks, evidence
 from surge.book.pictures import Picture
 
 START = re.compile(rf"<!-- ({'|'.join(blocks.KINDS)})( .*)? -->")
@@ -76,13 +77,15 @@ def sync(check: bool) -> list[Path]:
         check: change nothing.
 
     Raises:
-        StackError: a marker is broken, or asks for something that is not there.
+        StackError: a marker is broken, asks for something that is not there, or binds a cause to
+            what does not show it.
     """
     stale = []
     pictures: dict[Path, Picture] = {}
     for path in documents():
         text = path.read_text(encoding="utf-8")
         try:
+            evidence.check(text)
             made = generate(text, path)
             shown = [blocks.picture(block.kind, block.arguments) for block in find_blocks(text)]
         except StackError as error:

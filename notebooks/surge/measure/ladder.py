@@ -64,16 +64,21 @@ def points(rows: Sequence[Row], workload: str) -> list[Point]:
     A step in the middle was measured twice, against both of its neighbours. The point is the mean
     of the two. Rejected comparisons do not count, nor those at another number of connections.
     """
-    found = [
-        row
-        for row in comparisons(newest(rows))
-        if row.workload == workload and _is_between_neighbours(row)
-    ]
+    found = of_neighbours(rows, workload)
     good = [row for row in found if not row.rejected and row.connections == found[-1].connections]
     labels = sorted({label for row in good for label in _labels(row)})
     return [
         _point(label, good, next((r for r in good if (r.a, r.b) == (below, label)), None))
         for below, label in zip([None, *labels], labels, strict=False)
+    ]
+
+
+def of_neighbours(rows: Sequence[Row], workload: str) -> list[Comparison]:
+    """The comparisons of steps with the one just below them on a workload."""
+    return [
+        row
+        for row in comparisons(newest(rows))
+        if row.workload == workload and _is_between_neighbours(row)
     ]
 
 

@@ -35,7 +35,7 @@ class AdmissionControlMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # To refuse a memory hit would cost more than to send it.
+        # A memory hit takes nothing of the pool.
         if scope["type"] != "http" or scope["path"] in ALWAYS_ADMITTED or is_memory_hit(scope):
             await self.app(scope, receive, send)
         else:
@@ -61,7 +61,7 @@ class Responder:
                 limit.release()
         else:
             metrics.shed.labels("limit").inc()
-            # A trace of each refusal would show nothing, and cost more than the refusal.
+            # A trace of each refusal would show nothing.
             await self.refuse(OVERLOADED, should_trace=False)
 
     async def serve(self, seconds: float) -> None:
