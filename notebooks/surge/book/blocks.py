@@ -180,6 +180,7 @@ def render_losses(document: Path, which: str) -> str:
         return "No accepted run compares it with the step before."
     measured = ", ".join(f"`{cost.workload}`" for cost in found)
     limit = f"{losses.LOSS:g} times the CPU time that it took at the cheapest step before"
+    limit += ", as far down as every comparison was accepted"
     lines = [
         [f"`{cost.workload}`", cost.best, f"{cost.factor:.2g} times"]
         for cost in found
