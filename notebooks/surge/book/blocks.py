@@ -21,8 +21,6 @@ from surge.book.ledger import ledger
 from surge.book.listings import code_block, listing
 from surge.book.markdown import comparison_table, gains_table, short, table, variants_table
 from surge.book.pictures import Picture
-from surge.measure import ladder as ladders
-from surge.results.rows import COMMITTED, rows
 from surge.results.wording import counted, sentence
 
 
@@ -119,9 +117,8 @@ def render_predict(document: Path, which: str) -> str:
 def render_claims(document: Path, which: str) -> str:
     """The claims of a checkpoint, with what was last counted for each."""
     step = find(which)
-    newest = ladders.claims(ladders.newest(list(rows(COMMITTED))))
     recorded = {
-        (row.name, row.counter, row.expected): row for row in newest if row.checkpoint == step.label
+        (row.name, row.counter, row.expected): row for row in pictures.recorded_claims(step.label)
     }
     lines = []
     for claim in step.claims:
@@ -147,16 +144,18 @@ def render_comparison(document: Path, a: str, b: str, workload: str) -> str:
 @block("variants A B,… WORKLOAD,…")
 def render_variants(document: Path, a: str, names: str, workloads: str) -> str:
     """A line for each way in which the notebook serves a step, A's own unless it says `NN/way`."""
-    ways = [name if "/" in name else f"{a}/{name}" for name in names.split(",")]
-    found = [
-        pictures.newest_comparison(a, way, workload)
-        for way in ways
-        for workload in workloads.split(",")
-    ]
-    note = f"Yours: {measuring_command(document, a, ways[0], workloads)}."
+    each = each_variant(a, names, workloads)
+    found = [pictures.newest_comparison(a, way, workload) for way, workload in each]
+    note = f"Yours: {measuring_command(document, a, each[0][0], workloads)}."
     if None in found:
         return f"*Not recorded yet. {note}*"
     return f"{variants_table(row for row in found if row)}\n\n{note}"
+
+
+def each_variant(a: str, names: str, workloads: str) -> list[tuple[str, str]]:
+    """Every way with every workload that the arguments of `variants` name."""
+    ways = [name if "/" in name else f"{a}/{name}" for name in names.split(",")]
+    return [(way, workload) for way in ways for workload in workloads.split(",")]
 
 
 @block("gains A B WORKLOAD,…")
@@ -175,12 +174,14 @@ def render_gains(document: Path, a: str, b: str, workloads: str) -> str:
 def render_losses(document: Path, which: str) -> str:
     """Where a request of this step costs far more than at an earlier one."""
     step = find(which)
-    found = losses.costs(list(rows(COMMITTED)), step.label)
+    found = losses.costs(pictures.committed(), step.label)
     if not found:
         return "No accepted run compares it with the step before."
     measured = ", ".join(f"`{cost.workload}`" for cost in found)
-    limit = f"{losses.LOSS:g} times the CPU time that it took at the cheapest step before"
-    limit += ", as far down as every comparison was accepted"
+    limit = (
+        f"{losses.LOSS:g} times the CPU time that it took at the cheapest step before, "
+        "as far down as every comparison was accepted"
+    )
     lines = [
         [f"`{cost.workload}`", cost.best, f"{cost.factor:.2g} times"]
         for cost in found

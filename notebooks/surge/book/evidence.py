@@ -16,9 +16,7 @@ from stack.checkpoint import find
 from stack.errors import StackError
 from stack.paths import ROOT
 from surge.book import pictures
-from surge.book.blocks import render
-from surge.measure import ladder
-from surge.results.rows import COMMITTED, rows
+from surge.book.blocks import each_variant, render
 
 MARKER = re.compile(r"<!-- shown (\S+) (.+) -->")
 
@@ -46,9 +44,8 @@ def doubt_about(kind: str, arguments: list[str]) -> str | None:
         case "comparison", [a, b, workload]:
             return doubt_about_row(a, b, workload)
         case "variants", [a, names, workloads]:
-            ways = [name if "/" in name else f"{a}/{name}" for name in names.split(",")]
-            each = ((a, way, workload) for way in ways for workload in workloads.split(","))
-            return next(filter(None, (doubt_about_row(*one) for one in each)), None)
+            doubts = (doubt_about_row(a, *one) for one in each_variant(a, names, workloads))
+            return next(filter(None, doubts), None)
         case "output", [_, _]:
             render(kind, arguments, ROOT / "README.md")
             return None
@@ -68,8 +65,7 @@ def doubt_about_row(a: str, b: str, workload: str) -> str | None:
 def doubt_about_claims(which: str, counter: str) -> str | None:
     """Why a step's claims on a counter show nothing, if they do not."""
     label = find(which).label
-    newest = ladder.claims(ladder.newest(list(rows(COMMITTED))))
-    found = [row for row in newest if (row.checkpoint, row.counter) == (label, counter)]
+    found = [row for row in pictures.recorded_claims(label) if row.counter == counter]
     if not found:
         return f"{label} has no recorded claim about {counter}"
     return None if all(row.holds for row in found) else f"a claim about {counter} does not hold"

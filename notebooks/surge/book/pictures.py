@@ -9,6 +9,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -114,7 +115,7 @@ def climb(last: str) -> Picture | None:
     ]
     found = [
         row
-        for row in ladders.newest(list(rows(COMMITTED)))
+        for row in newest_rows()
         if (isinstance(row, ClaimRow) and row.checkpoint in labels)
         or (isinstance(row, Comparison) and (row.a, row.b, row.workload) in shown)
     ]
@@ -156,4 +157,20 @@ def label(which: str) -> str:
 
 def committed() -> list[Comparison]:
     """The newest committed comparisons."""
-    return ladders.comparisons(ladders.newest(list(rows(COMMITTED))))
+    return ladders.comparisons(newest_rows())
+
+
+def recorded_claims(label: str) -> list[ClaimRow]:
+    """The newest committed claims of a step."""
+    return [row for row in ladders.claims(newest_rows()) if row.checkpoint == label]
+
+
+def newest_rows() -> list[Row]:
+    """The newest committed rows. Hundreds of blocks ask, so the files are read when they change."""
+    stats = [path.stat() for path in sorted(COMMITTED.glob("*.jsonl"))]
+    return _read(COMMITTED, tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in stats))
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, state: tuple[tuple[int, int, int], ...]) -> list[Row]:
+    return ladders.newest(list(rows(folder)))
